@@ -1,0 +1,5 @@
+//! klang: cli.
+
+fn main() {
+    println!("{}", tch::Cuda::is_available());
+}

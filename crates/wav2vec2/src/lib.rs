@@ -1,0 +1,1 @@
+//! klang: wav2vec2.

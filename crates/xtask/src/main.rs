@@ -1,0 +1,3 @@
+//! klang: xtask.
+
+fn main() {}
