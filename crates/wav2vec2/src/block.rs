@@ -1,0 +1,103 @@
+//! One transformer block, in either order.
+
+use tch::Tensor;
+use tch::nn::Path;
+
+use crate::attention::{AttentionMask, SelfAttention};
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::feed_forward::FeedForward;
+use crate::frames::Frames;
+use crate::norm::{Norm, Site};
+
+/// Where a block normalises (`do_stable_layer_norm`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockOrder {
+    /// After each residual sum (Base).
+    PostNorm,
+    /// Before each branch (Large-LV60, XLSR, XLS-R).
+    PreNorm,
+}
+
+/// Attention and feed-forward network with their residuals and norms (`encoder.layers.N`).
+#[derive(Debug)]
+pub struct Block {
+    attention: SelfAttention,
+    feed_forward: FeedForward,
+    attention_norm: Norm,
+    feed_forward_norm: Norm,
+    order: BlockOrder,
+    dropout: f64,
+}
+
+/// What a block gives.
+#[derive(Debug)]
+pub struct BlockOutput {
+    /// (batch, frame, channel).
+    pub hidden: Tensor,
+    /// KL-Norm's rates of its sites, in training.
+    pub rates: Vec<(Site, Tensor)>,
+}
+
+impl Block {
+    /// Registers block number `index` under `path`.
+    ///
+    /// # Errors
+    /// When libtorch cannot allocate it.
+    pub fn new(path: &Path, config: &ModelConfig, index: usize) -> Result<Block> {
+        let norm =
+            |name, site| config.norm.build(&(path / name), site, index, config.hidden_size, config.layer_norm_eps);
+        Ok(Block {
+            attention: SelfAttention::new(&(path / "attention"), config)?,
+            feed_forward: FeedForward::new(&(path / "feed_forward"), config)?,
+            attention_norm: norm("layer_norm", Site::Attention)?,
+            feed_forward_norm: norm("final_layer_norm", Site::FeedForward)?,
+            order: config.block_order(),
+            dropout: config.hidden_dropout,
+        })
+    }
+
+    /// (batch, frame, channel) to the same.
+    ///
+    /// # Errors
+    /// When libtorch refuses the shapes or cannot allocate.
+    pub fn forward(
+        &self,
+        hidden: &Tensor,
+        frames: &Frames,
+        mask: &AttentionMask,
+        training: bool,
+    ) -> Result<BlockOutput> {
+        let mut rates = Vec::new();
+        let mut normalise = |norm: &Norm, site, hidden: &Tensor| -> Result<Tensor> {
+            let normed = norm.forward(hidden, frames, training)?;
+            rates.extend(normed.rate.map(|rate| (site, rate)));
+            Ok(normed.hidden)
+        };
+        let attend = |input: &Tensor| -> Result<Tensor> {
+            Ok(self.attention.forward(input, mask, training)?.f_dropout(self.dropout, training)?)
+        };
+        let hidden = match self.order {
+            BlockOrder::PostNorm => {
+                let hidden = normalise(&self.attention_norm, Site::Attention, &hidden.f_add(&attend(hidden)?)?)?;
+                let branch = self.feed_forward.forward(&hidden, training)?;
+                normalise(&self.feed_forward_norm, Site::FeedForward, &hidden.f_add(&branch)?)?
+            }
+            BlockOrder::PreNorm => {
+                let hidden = hidden.f_add(&attend(&normalise(&self.attention_norm, Site::Attention, hidden)?)?)?;
+                let branch = self
+                    .feed_forward
+                    .forward(&normalise(&self.feed_forward_norm, Site::FeedForward, &hidden)?, training)?;
+                hidden.f_add(&branch)?
+            }
+        };
+        Ok(BlockOutput { hidden, rates })
+    }
+}
+
+impl ModelConfig {
+    /// The order of the blocks.
+    pub fn block_order(&self) -> BlockOrder {
+        if self.do_stable_layer_norm { BlockOrder::PreNorm } else { BlockOrder::PostNorm }
+    }
+}

@@ -1,0 +1,80 @@
+//! Names of tensors in other people's checkpoints, and the ones that klang writes.
+//!
+//! klang's parameters carry the names that current transformers writes for `Wav2Vec2ForCTC`: `wav2vec2.…` and
+//! `lm_head.…`.
+
+use crate::norm::KL_NORM;
+
+/// The root of the encoder's names.
+const ENCODER: &str = "wav2vec2.";
+/// The root of the head's names.
+const HEAD: &str = "lm_head.";
+/// Parts of `Wav2Vec2ForPreTraining` that fine-tuning has no use for.
+const PRETRAINING: [&str; 3] = ["quantizer.", "project_q.", "project_hid."];
+
+/// Whether the checkpoint is of a bare `Wav2Vec2Model`, whose names lack the root.
+pub(super) fn is_bare<'a>(names: impl IntoIterator<Item = &'a str>) -> bool {
+    !names.into_iter().any(|name| name.starts_with(ENCODER))
+}
+
+/// klang's name for a tensor of a file.
+pub(super) fn canonical(name: &str, bare: bool) -> String {
+    let rooted = if bare && !is_head(name) && !is_pretraining(name) { format!("{ENCODER}{name}") } else { name.into() };
+    // Weight norm's names before torch 2.0's parametrizations; both are in the wild.
+    match rooted.strip_suffix(".weight_g") {
+        Some(stem) => format!("{stem}.parametrizations.weight.original0"),
+        None => match rooted.strip_suffix(".weight_v") {
+            Some(stem) => format!("{stem}.parametrizations.weight.original1"),
+            None => rooted,
+        },
+    }
+}
+
+pub(super) fn is_head(name: &str) -> bool {
+    name.starts_with(HEAD)
+}
+
+pub(super) fn is_pretraining(name: &str) -> bool {
+    PRETRAINING.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// transformers leaves the mask embedding out of models that were not made to be masked.
+pub(super) fn is_mask_embedding(name: &str) -> bool {
+    name.ends_with("masked_spec_embed")
+}
+
+/// The parts of a KL-Norm parameter's name: the site it belongs to, and its own name there.
+pub(super) fn kl_norm_parts(name: &str) -> Option<(&str, &str)> {
+    let (rest, part) = name.rsplit_once('.')?;
+    let site = rest.strip_suffix(KL_NORM)?.strip_suffix('.')?;
+    Some((site, part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_and_new_weight_norm_names_meet() {
+        let old = "wav2vec2.encoder.pos_conv_embed.conv.weight_g";
+        let new = "wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.original0";
+        assert_eq!(canonical(old, false), new);
+        assert_eq!(canonical(new, false), new);
+    }
+
+    #[test]
+    fn a_bare_model_gets_its_root() {
+        assert!(is_bare(["encoder.layer_norm.weight"]));
+        assert!(!is_bare(["wav2vec2.encoder.layer_norm.weight", "lm_head.bias"]));
+        assert_eq!(canonical("encoder.layer_norm.weight", true), "wav2vec2.encoder.layer_norm.weight");
+    }
+
+    #[test]
+    fn kl_norm_names_split_into_site_and_part() {
+        assert_eq!(
+            kl_norm_parts("wav2vec2.encoder.layers.3.layer_norm.kl_norm.gamma"),
+            Some(("wav2vec2.encoder.layers.3.layer_norm", "gamma"))
+        );
+        assert_eq!(kl_norm_parts("wav2vec2.encoder.layers.3.layer_norm.weight"), None);
+    }
+}

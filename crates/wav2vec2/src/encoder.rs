@@ -1,0 +1,122 @@
+//! The transformer: positional convolution, blocks, and the encoder's own norm.
+
+use tch::Tensor;
+use tch::nn::Path;
+
+use crate::attention::AttentionMask;
+use crate::block::{Block, BlockOrder};
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::frames::Frames;
+use crate::norm::{Norm, Site};
+use crate::positional::PositionalConvolution;
+
+/// The transformer (`encoder`).
+#[derive(Debug)]
+pub struct Encoder {
+    position: PositionalConvolution,
+    norm: Norm,
+    blocks: Vec<Block>,
+    order: BlockOrder,
+    dropout: f64,
+}
+
+/// KL-Norm's rate at one site in one training pass.
+#[derive(Debug)]
+pub struct SiteRate {
+    /// The block; none for the encoder's own norm.
+    pub layer: Option<usize>,
+    /// The site.
+    pub site: Site,
+    /// Mean over channels and real frames, in nats per channel: a scalar with its gradient.
+    pub rate: Tensor,
+}
+
+/// KL-Norm's rates over the sites that ran in one training pass.
+#[derive(Debug)]
+pub struct KlRates {
+    /// Mean over sites, in nats per channel: a scalar with its gradient, to be weighted by λ.
+    pub mean: Tensor,
+    /// Each site's own.
+    pub sites: Vec<SiteRate>,
+}
+
+/// What the transformer gives.
+#[derive(Debug)]
+pub struct TransformerOutput {
+    /// (batch, frame, channel).
+    pub hidden: Tensor,
+    /// KL-Norm's rates; none in evaluation or without KL-Norm.
+    pub kl: Option<KlRates>,
+}
+
+impl Encoder {
+    /// Registers the transformer under `path`.
+    ///
+    /// # Errors
+    /// When libtorch cannot allocate it.
+    pub fn new(path: &Path, config: &ModelConfig) -> Result<Encoder> {
+        let layers = path / "layers";
+        Ok(Encoder {
+            position: PositionalConvolution::new(&(path / "pos_conv_embed"), config)?,
+            norm: config.norm.build(
+                &(path / "layer_norm"),
+                Site::Encoder,
+                0,
+                config.hidden_size,
+                config.layer_norm_eps,
+            )?,
+            blocks: (0..config.num_hidden_layers)
+                .map(|index| Block::new(&(&layers / index), config, index))
+                .collect::<Result<_>>()?,
+            order: config.block_order(),
+            dropout: config.hidden_dropout,
+        })
+    }
+
+    /// (batch, frame, channel) to the same; `dropped` names blocks to skip, and is given in training only.
+    ///
+    /// # Errors
+    /// When libtorch refuses the shapes or cannot allocate.
+    pub fn forward(&self, hidden: Tensor, frames: &Frames, dropped: Option<&[bool]>) -> Result<TransformerOutput> {
+        let training = dropped.is_some();
+        let dropped = dropped.unwrap_or_default();
+        let mut sites = Vec::new();
+        let mut normalise = |hidden: &Tensor, sites: &mut Vec<SiteRate>| -> Result<Tensor> {
+            let normed = self.norm.forward(hidden, frames, training)?;
+            sites.extend(normed.rate.map(|rate| SiteRate { layer: None, site: Site::Encoder, rate }));
+            Ok(normed.hidden)
+        };
+
+        let hidden = frames.zero_padding(hidden)?;
+        let mask = AttentionMask::new(frames, hidden.kind())?;
+        let mut hidden = hidden.f_add(&self.position.forward(&hidden)?)?;
+        if self.order == BlockOrder::PostNorm {
+            hidden = normalise(&hidden, &mut sites)?;
+        }
+        hidden = hidden.f_dropout(self.dropout, training)?;
+        for (index, block) in self.blocks.iter().enumerate() {
+            if dropped.get(index).copied().unwrap_or(false) {
+                continue;
+            }
+            let output = block.forward(&hidden, frames, &mask, training)?;
+            hidden = output.hidden;
+            sites.extend(output.rates.into_iter().map(|(site, rate)| SiteRate { layer: Some(index), site, rate }));
+        }
+        if self.order == BlockOrder::PreNorm {
+            hidden = normalise(&hidden, &mut sites)?;
+        }
+        Ok(TransformerOutput { hidden, kl: KlRates::new(sites)? })
+    }
+}
+
+impl KlRates {
+    fn new(sites: Vec<SiteRate>) -> Result<Option<KlRates>> {
+        if sites.is_empty() {
+            return Ok(None);
+        }
+        let rates: Vec<&Tensor> = sites.iter().map(|site| &site.rate).collect();
+        let mean = Tensor::f_stack(&rates, 0)?.f_mean(tch::Kind::Float)?;
+        Ok(Some(KlRates { mean, sites }))
+    }
+}

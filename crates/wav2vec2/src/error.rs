@@ -1,0 +1,96 @@
+//! What can go wrong with a model, a configuration or a checkpoint.
+
+use std::path::PathBuf;
+
+use tch::TchError;
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A model configuration that cannot be built.
+    #[error("model configuration: `{key}` is {given}; allowed: {allowed}")]
+    Config {
+        /// The key, by its name in transformers' config.json.
+        key: &'static str,
+        /// What was given.
+        given: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A config.json that does not parse.
+    #[error("{}: not a Wav2Vec2 configuration: {source}", path.display())]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// The parser's message, with line and column.
+        source: serde_json::Error,
+    },
+    /// A file that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's message.
+        source: std::io::Error,
+    },
+    /// A file larger than its kind can honestly be.
+    #[error("{}: {bytes} bytes; a file of this kind has at most {limit}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A safetensors file that is truncated, overlapping, or not one at all.
+    #[error(
+        "{}: not a readable safetensors file ({source}); if it was downloaded, fetch it again",
+        path.display()
+    )]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// The reader's message.
+        source: safetensors::SafeTensorError,
+    },
+    /// Weights that do not fit the configuration.
+    #[error("{}: the weights do not fit the configuration:\n  {}", path.display(), problems.join("\n  "))]
+    Mismatch {
+        /// The checkpoint.
+        path: PathBuf,
+        /// One line a tensor: missing, unexpected, or of another shape or type.
+        problems: Vec<String>,
+    },
+    /// An utterance too short for one frame.
+    #[error(
+        "utterance {index} of the batch has {samples} samples; the feature encoder needs at least {minimum} for one frame"
+    )]
+    TooShort {
+        /// Position in the batch.
+        index: usize,
+        /// Its length in samples.
+        samples: i64,
+        /// Samples that one frame needs.
+        minimum: i64,
+    },
+    /// A batch whose tensor and lengths disagree.
+    #[error(
+        "batch of {rows} rows of {samples} samples given with lengths {lengths:?}; each length must lie in 1..={samples}, one a row"
+    )]
+    BatchLengths {
+        /// Rows of the tensor.
+        rows: i64,
+        /// Samples a row.
+        samples: i64,
+        /// The lengths that came with it.
+        lengths: Vec<i64>,
+    },
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] TchError),
+}
+
+/// Shorthand for this crate's results.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,41 @@
+//! The position-wise network of a block.
+
+use tch::Tensor;
+use tch::nn::Path;
+
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::linear::Linear;
+
+/// Linear, GELU, linear (`feed_forward`).
+#[derive(Debug)]
+pub struct FeedForward {
+    intermediate: Linear,
+    output: Linear,
+    activation_dropout: f64,
+    hidden_dropout: f64,
+}
+
+impl FeedForward {
+    /// Registers `intermediate_dense` and `output_dense` under `path`.
+    ///
+    /// # Errors
+    /// When libtorch cannot allocate them.
+    pub fn new(path: &Path, config: &ModelConfig) -> Result<FeedForward> {
+        Ok(FeedForward {
+            intermediate: Linear::new(&(path / "intermediate_dense"), config.hidden_size, config.intermediate_size)?,
+            output: Linear::new(&(path / "output_dense"), config.intermediate_size, config.hidden_size)?,
+            activation_dropout: config.activation_dropout,
+            hidden_dropout: config.hidden_dropout,
+        })
+    }
+
+    /// (batch, frame, channel) to the same.
+    ///
+    /// # Errors
+    /// When libtorch refuses the shapes.
+    pub fn forward(&self, hidden: &Tensor, training: bool) -> Result<Tensor> {
+        let inner = self.intermediate.forward(hidden)?.f_gelu("none")?.f_dropout(self.activation_dropout, training)?;
+        Ok(self.output.forward(&inner)?.f_dropout(self.hidden_dropout, training)?)
+    }
+}

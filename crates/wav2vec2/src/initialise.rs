@@ -1,0 +1,181 @@
+//! Fresh weights, as transformers draws them for Wav2Vec2.
+//!
+//! Each parameter has a generator of its own, seeded by (seed, name): two models that share a parameter's name and
+//! shape start from the same values there, whatever else they carry.
+
+use tch::{Kind, Tensor};
+
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::norm::{KL_NORM, NormConfig};
+
+/// Where a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Start {
+    Constant(f64),
+    Normal {
+        deviation: f64,
+    },
+    Uniform {
+        bound: f64,
+    },
+    Unit, // uniform in [0, 1)
+    /// Weight norm's magnitude: the norm of the direction, which is named beside it.
+    MagnitudeOf,
+}
+
+/// Fills every parameter of an encoder; `name` is its name below the encoder's root.
+///
+/// # Errors
+/// When libtorch refuses, which a parameter registered by this crate cannot cause.
+pub fn initialise(parameters: &[(String, Tensor)], config: &ModelConfig, seed: u64) -> Result<()> {
+    for (name, tensor) in parameters {
+        fill(name, tensor, start(name, tensor, config), seed)?;
+    }
+    for (name, tensor) in parameters {
+        if start(name, tensor, config) == Start::MagnitudeOf {
+            let direction = name.replace("original0", "original1");
+            if let Some((_, direction)) = parameters.iter().find(|(name, _)| *name == direction) {
+                let norm = direction.f_norm_scalaropt_dim(2.0, [0i64, 1], true)?;
+                tch::no_grad(|| tensor.shallow_clone().f_copy_(&norm))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fills the weight and bias of a linear layer above the encoder: weights N(0, `initializer_range`), bias 0.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn initialise_linear(name: &str, weight: &Tensor, bias: &Tensor, config: &ModelConfig, seed: u64) -> Result<()> {
+    fill(&format!("{name}.weight"), weight, Start::Normal { deviation: config.initializer_range }, seed)?;
+    fill(&format!("{name}.bias"), bias, Start::Constant(0.0), seed)
+}
+
+fn fill(name: &str, tensor: &Tensor, start: Start, seed: u64) -> Result<()> {
+    let mut tensor = tensor.shallow_clone();
+    tch::manual_seed(seed_of(seed, name));
+    // Drawn on the CPU, so that a seed means the same weights on every device.
+    let like = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?;
+    let values = match start {
+        Start::Constant(value) => like.f_full_like(value)?,
+        Start::Normal { deviation } => like.f_randn_like()?.f_mul_scalar(deviation)?,
+        Start::Uniform { bound } => like.f_rand_like()?.f_mul_scalar(2.0 * bound)?.f_sub_scalar(bound)?,
+        Start::Unit => like.f_rand_like()?,
+        Start::MagnitudeOf => like.f_ones_like()?,
+    };
+    Ok(tch::no_grad(|| tensor.f_copy_(&values.f_to_kind(Kind::Float)?))?)
+}
+
+fn start(name: &str, tensor: &Tensor, config: &ModelConfig) -> Start {
+    let shape = tensor.size();
+    if name.contains(KL_NORM) {
+        let sigma = match &config.norm {
+            NormConfig::KlNorm(norm) => norm.sigma_init,
+            NormConfig::LayerNorm => 1.0,
+        };
+        return match name.rsplit('.').next() {
+            Some("gamma" | "w") => Start::Constant(1.0),
+            Some("s") => Start::Constant(sigma.ln()),
+            _ => Start::Constant(0.0), // beta, b, a
+        };
+    }
+    if name == "masked_spec_embed" {
+        return Start::Unit;
+    }
+    if name.ends_with("original0") {
+        return Start::MagnitudeOf;
+    }
+    if name.ends_with("original1") {
+        let fan = (shape[2] * config.hidden_size) as f64;
+        return Start::Normal { deviation: 2.0 * (1.0 / fan).sqrt() };
+    }
+    if name.contains("layer_norm") {
+        return Start::Constant(if name.ends_with("weight") { 1.0 } else { 0.0 });
+    }
+    if name.contains("pos_conv_embed") {
+        return Start::Constant(0.0); // its bias
+    }
+    if let Some(layer) = conv_layer(name) {
+        let input = if layer == 0 { 1 } else { config.conv_dim[layer - 1] };
+        let fan = (input * config.conv_kernel[layer]) as f64;
+        return if name.ends_with("weight") {
+            Start::Normal { deviation: (2.0 / fan).sqrt() } // Kaiming
+        } else {
+            Start::Uniform { bound: (1.0 / fan).sqrt() }
+        };
+    }
+    if name.starts_with("feature_projection.projection") {
+        let features = config.conv_dim[config.conv_dim.len() - 1];
+        return Start::Uniform { bound: (1.0 / features as f64).sqrt() };
+    }
+    if name.ends_with("bias") { Start::Constant(0.0) } else { Start::Normal { deviation: config.initializer_range } }
+}
+
+/// The number in `feature_extractor.conv_layers.N.conv.…`.
+fn conv_layer(name: &str) -> Option<usize> {
+    name.strip_prefix("feature_extractor.conv_layers.")?.split('.').next()?.parse().ok()
+}
+
+/// A generator's seed from (seed, name): FNV-1a, whose only duty here is to differ between names.
+fn seed_of(seed: u64, name: &str) -> i64 {
+    let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (hash >> 1) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Wav2Vec2;
+    use crate::norm::KlNormConfig;
+    use crate::parameters::named_parameters;
+    use tch::Device;
+    use tch::nn::VarStore;
+
+    fn fresh(config: &ModelConfig, seed: u64) -> Vec<(String, Tensor)> {
+        let store = VarStore::new(Device::Cpu);
+        Wav2Vec2::new(&store.root(), config).unwrap();
+        let parameters = named_parameters(&store);
+        initialise(&parameters, config, seed).unwrap();
+        parameters
+    }
+
+    #[test]
+    fn both_norms_start_from_the_same_weights_and_seeds_differ() {
+        let plain = ModelConfig::of_size("tiny").unwrap();
+        let kl = ModelConfig { norm: NormConfig::KlNorm(KlNormConfig::default()), ..plain.clone() };
+        let (plain_weights, kl_weights, other) = (fresh(&plain, 1), fresh(&kl, 1), fresh(&plain, 2));
+        for (name, tensor) in plain_weights.iter().filter(|(name, _)| !name.contains("layers.0.layer_norm")) {
+            if let Some((_, same)) = kl_weights.iter().find(|(other, _)| other == name) {
+                assert!(tensor.equal(same), "{name}");
+            }
+        }
+        let key = "encoder.layers.0.attention.q_proj.weight";
+        let find = |weights: &[(String, Tensor)]| weights.iter().find(|(name, _)| name == key).unwrap().1.copy();
+        assert!(!find(&plain_weights).equal(&find(&other)));
+    }
+
+    #[test]
+    fn convolutions_keep_the_variance_of_their_input() {
+        let config = ModelConfig::default();
+        let weights = fresh(&config, 1);
+        let (_, weight) =
+            weights.iter().find(|(name, _)| name == "feature_extractor.conv_layers.3.conv.weight").unwrap();
+        // Kaiming: fan-in 512 × 3. 786,432 draws give the deviation to 1/√(2n) = 0.08 %; six of those.
+        let ratio = weight.std(true).double_value(&[]) / (2.0f64 / 1536.0).sqrt();
+        assert!((ratio - 1.0).abs() < 0.005, "{ratio}");
+    }
+
+    #[test]
+    fn weight_norm_starts_with_the_direction_as_the_weight() {
+        let weights = fresh(&ModelConfig::of_size("tiny").unwrap(), 1);
+        let part = |part: &str| weights.iter().find(|(name, _)| name.ends_with(part)).unwrap().1.copy();
+        let (magnitude, direction) = (part("original0"), part("original1"));
+        let weight = Tensor::internal_weight_norm(&direction, &magnitude, 2);
+        assert!((weight - &direction).abs().max().double_value(&[]) < 1e-6);
+        assert!(magnitude.min().double_value(&[]) > 0.0);
+    }
+}

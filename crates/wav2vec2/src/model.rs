@@ -1,0 +1,143 @@
+//! Wav2Vec2: waveforms to hidden states.
+
+use tch::nn::Path;
+use tch::{Kind, Tensor};
+
+use crate::config::ModelConfig;
+use crate::encoder::{Encoder, KlRates};
+use crate::error::Result;
+use crate::feature_encoder::FeatureEncoder;
+use crate::feature_projection::FeatureProjection;
+use crate::frames::{Frames, WaveformBatch};
+use crate::linear::{cast, parameter};
+
+/// The encoder of wav2vec 2.0 (Baevski et al. 2020), in any of its published shapes (`Wav2Vec2Model`).
+#[derive(Debug)]
+pub struct Wav2Vec2 {
+    config: ModelConfig,
+    feature_encoder: FeatureEncoder,
+    feature_projection: FeatureProjection,
+    encoder: Encoder,
+    mask_embedding: Tensor, // (channel)
+}
+
+/// What is drawn for a training pass before it runs. Dropout and KL-Norm's noise come from libtorch's own generator.
+#[derive(Debug, Default)]
+pub struct TrainingPass {
+    /// Frames to replace by the mask embedding, (batch, frame), true where masked.
+    pub time_mask: Option<Tensor>,
+    /// Channels to set to zero, (batch, channel), true where masked.
+    pub channel_mask: Option<Tensor>,
+    /// Blocks to skip (LayerDrop); missing entries are kept.
+    pub dropped_blocks: Vec<bool>,
+    /// Whether the feature encoder learns; without, its activations are not kept.
+    pub feature_encoder_learns: bool,
+    /// Whether the feature projection and the transformer learn; without, only what stands above them does.
+    pub encoder_learns: bool,
+}
+
+/// How a forward runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Pass<'a> {
+    /// No dropout, no mask, no noise: the same input gives the same output.
+    Evaluation,
+    /// With what was drawn for this step.
+    Training(&'a TrainingPass),
+}
+
+/// What the encoder gives.
+#[derive(Debug)]
+pub struct EncoderOutput {
+    /// Hidden states (batch, frame, channel); padded frames hold anything.
+    pub hidden: Tensor,
+    /// Real frames of each row.
+    pub lengths: Vec<i64>,
+    /// KL-Norm's rates; none in evaluation or without KL-Norm.
+    pub kl: Option<KlRates>,
+}
+
+/// The hidden states at every named place, for whoever compares implementations.
+#[derive(Debug)]
+pub struct Stages {
+    /// The convolutions' features (batch, frame, feature).
+    pub features: Tensor,
+    /// After the feature projection (batch, frame, channel).
+    pub projected: Tensor,
+    /// The encoder's output.
+    pub output: EncoderOutput,
+}
+
+impl Wav2Vec2 {
+    /// Registers the model's parameters under `path`, as zeros: [`crate::initialise`] or a checkpoint fills them.
+    ///
+    /// # Errors
+    /// A configuration that cannot be built, or too little memory.
+    pub fn new(path: &Path, config: &ModelConfig) -> Result<Wav2Vec2> {
+        config.check()?;
+        Ok(Wav2Vec2 {
+            config: config.clone(),
+            feature_encoder: FeatureEncoder::new(&(path / "feature_extractor"), config)?,
+            feature_projection: FeatureProjection::new(&(path / "feature_projection"), config)?,
+            encoder: Encoder::new(&(path / "encoder"), config)?,
+            mask_embedding: parameter(path, "masked_spec_embed", &[config.hidden_size])?,
+        })
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Hidden states of a batch, computed in the kind of `batch.samples` (fp32 or bf16).
+    ///
+    /// # Errors
+    /// Lengths that do not fit the batch, an utterance shorter than one frame, or libtorch's own (memory).
+    pub fn forward(&self, batch: &WaveformBatch, pass: Pass) -> Result<EncoderOutput> {
+        Ok(self.stages(batch, pass)?.output)
+    }
+
+    /// As [`Wav2Vec2::forward`], with what stood in between.
+    ///
+    /// # Errors
+    /// As [`Wav2Vec2::forward`].
+    pub fn stages(&self, batch: &WaveformBatch, pass: Pass) -> Result<Stages> {
+        batch.check(&self.config)?;
+        let training = match pass {
+            Pass::Evaluation => None,
+            Pass::Training(drawn) => Some(drawn),
+        };
+        let learns = training.is_none_or(|drawn| drawn.feature_encoder_learns && drawn.encoder_learns);
+        let (features, lengths) =
+            with_gradient(learns, || self.feature_encoder.forward(&batch.samples, &batch.lengths))?;
+        let learns = training.is_none_or(|drawn| drawn.encoder_learns);
+        let (projected, output) = with_gradient(learns, || {
+            let frames = Frames::new(lengths, features.size()[1], features.device())?;
+            let projected = self.feature_projection.forward(&features, training.is_some())?;
+            let hidden = match training {
+                Some(drawn) => self.mask(projected.shallow_clone(), drawn)?,
+                None => projected.shallow_clone(),
+            };
+            let output =
+                self.encoder.forward(hidden, &frames, training.map(|drawn| drawn.dropped_blocks.as_slice()))?;
+            Ok((projected, EncoderOutput { hidden: output.hidden, lengths: frames.lengths, kl: output.kl }))
+        })?;
+        Ok(Stages { features, projected, output })
+    }
+
+    fn mask(&self, hidden: Tensor, drawn: &TrainingPass) -> Result<Tensor> {
+        let kind: Kind = hidden.kind();
+        let hidden = match &drawn.time_mask {
+            Some(mask) => cast(&self.mask_embedding, kind)?.f_where_self(&mask.f_unsqueeze(-1)?, &hidden)?,
+            None => hidden,
+        };
+        Ok(match &drawn.channel_mask {
+            Some(mask) => hidden.f_masked_fill(&mask.f_unsqueeze(1)?, 0.0)?,
+            None => hidden,
+        })
+    }
+}
+
+/// Runs `forward` with or without recording for the backward pass; never records inside an outer `no_grad`.
+fn with_gradient<T>(learns: bool, forward: impl FnOnce() -> Result<T>) -> Result<T> {
+    if learns { forward() } else { tch::no_grad(forward) }
+}

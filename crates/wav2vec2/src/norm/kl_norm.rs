@@ -1,0 +1,284 @@
+//! KL-Norm: a normalisation whose output is a Gaussian posterior, held to a standard normal prior by its KL divergence.
+//!
+//! Kumar, Narang and Lall, "KL Regularized Normalization Framework for Low Resource Tasks", arXiv 2212.11275, give the
+//! idea; the equations are klang's:
+//!
+//! 1. x̂ = (h − m) / √(v + ε), with m, v over the channels of a frame;
+//! 2. u | x̂ ~ N(μ, diag σ²), μ = w ⊙ x̂ + b, log σ = a ⊙ x̂ + s;
+//! 3. r(u) = N(0, I); KL per channel = ½ (μ² + σ² − 1) − log σ, in nats;
+//! 4. z = γ ⊙ u + β, with u = μ + σ ⊙ ε in training and u = μ in evaluation.
+//!
+//! In evaluation that is γw ⊙ x̂ + (γb + β): a plain LayerNorm, and computed as one.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use tch::nn::Path;
+use tch::{Kind, Tensor};
+
+use super::layer_norm::affine_layer_norm;
+use super::{Layers, Normed, Site};
+use crate::error::Result;
+use crate::frames::Frames;
+use crate::linear::parameter;
+
+/// Over what mean and variance are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Statistics {
+    /// The channels of a frame, as LayerNorm.
+    Layer,
+}
+
+/// What log σ depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogSigma {
+    /// log σ = s: one number a channel.
+    Channel,
+    /// log σ = a ⊙ x̂ + s: it follows the input.
+    Affine,
+}
+
+/// Shape of KL-Norm and where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KlNormConfig {
+    /// Sites that carry it.
+    pub sites: BTreeSet<Site>,
+    /// Blocks that carry it; the encoder's own norm is no block's.
+    pub layers: Layers,
+    /// Over what mean and variance are taken.
+    pub statistics: Statistics,
+    /// What log σ depends on.
+    pub log_sigma: LogSigma,
+    /// σ at the start, in units of the standardised channel; above 0, at most 1.
+    pub sigma_init: f64,
+}
+
+impl Default for KlNormConfig {
+    fn default() -> Self {
+        KlNormConfig {
+            sites: [Site::Attention, Site::FeedForward].into(),
+            layers: Layers::ALL,
+            statistics: Statistics::Layer,
+            log_sigma: LogSigma::Affine,
+            sigma_init: 0.05,
+        }
+    }
+}
+
+impl KlNormConfig {
+    pub(super) fn covers(&self, site: Site, layer: usize) -> bool {
+        self.sites.contains(&site) && (site == Site::Encoder || self.layers.contains(layer))
+    }
+}
+
+/// KL-Norm at one site. Parameters: `gamma`, `beta`, `w`, `b`, `s` and, with an affine log σ, `a`; each (channel), fp32.
+#[derive(Debug)]
+pub struct KlNorm {
+    gamma: Tensor,
+    beta: Tensor,
+    w: Tensor,
+    b: Tensor,
+    a: Option<Tensor>,
+    s: Tensor,
+    epsilon: f64,
+}
+
+impl KlNorm {
+    /// Registers the parameters under `path`.
+    ///
+    /// # Errors
+    /// When libtorch cannot allocate them.
+    pub fn new(path: &Path, config: &KlNormConfig, channels: i64, epsilon: f64) -> Result<KlNorm> {
+        let channel = |name| parameter(path, name, &[channels]);
+        Ok(KlNorm {
+            gamma: channel("gamma")?,
+            beta: channel("beta")?,
+            w: channel("w")?,
+            b: channel("b")?,
+            a: match config.log_sigma {
+                LogSigma::Channel => None,
+                LogSigma::Affine => Some(channel("a")?),
+            },
+            s: channel("s")?,
+            epsilon,
+        })
+    }
+
+    /// Evaluation: u = μ, folded into one LayerNorm, so that w = 1, b = 0 gives the pretrained one bit for bit.
+    ///
+    /// # Errors
+    /// When libtorch refuses the shapes.
+    pub fn forward_mean(&self, hidden: &Tensor) -> Result<Tensor> {
+        let Folded { weight, bias } = self.fold()?;
+        affine_layer_norm(hidden, &weight, &bias, self.epsilon)
+    }
+
+    /// Training: u = μ + σ ⊙ ε, with ε from libtorch's generator, and the rate over real frames.
+    ///
+    /// # Errors
+    /// When libtorch refuses the shapes.
+    pub fn forward_noisy(&self, hidden: &Tensor, frames: &Frames) -> Result<Normed> {
+        let kind = hidden.kind();
+        // Statistics, noise and KL stay in fp32: the square of a bf16 number keeps two digits.
+        let standard = hidden.f_to_kind(Kind::Float)?.f_layer_norm(
+            self.gamma.size(),
+            None::<&Tensor>,
+            None,
+            self.epsilon,
+            true,
+        )?;
+        let mean = self.b.f_addcmul(&self.w, &standard)?; // μ (batch, frame, channel)
+        let log_sigma = match &self.a {
+            Some(a) => self.s.f_addcmul(a, &standard)?, // (batch, frame, channel)
+            None => self.s.shallow_clone(),             // (channel)
+        };
+        let sigma = log_sigma.f_exp()?;
+        let sample = mean.f_addcmul(&sigma, &mean.f_randn_like()?)?; // u
+        let rate = frames.mean(&divergence(&mean, &sigma, &log_sigma)?.f_mean_dim(-1, false, Kind::Float)?)?;
+        let hidden = self.beta.f_addcmul(&self.gamma, &sample)?.f_to_kind(kind)?; // z
+        Ok(Normed { hidden, rate: Some(rate) })
+    }
+
+    /// The LayerNorm that equals this norm in evaluation: γw and γb + β.
+    ///
+    /// # Errors
+    /// When libtorch cannot allocate them.
+    pub fn fold(&self) -> Result<Folded> {
+        fold(&self.gamma, &self.beta, &self.w, &self.b)
+    }
+}
+
+/// γ and β of a LayerNorm.
+#[derive(Debug)]
+pub struct Folded {
+    /// γ (channel).
+    pub weight: Tensor,
+    /// β (channel).
+    pub bias: Tensor,
+}
+
+/// Folds KL-Norm's mean into γ and β.
+pub(crate) fn fold(gamma: &Tensor, beta: &Tensor, w: &Tensor, b: &Tensor) -> Result<Folded> {
+    Ok(Folded { weight: gamma.f_mul(w)?, bias: beta.f_addcmul(gamma, b)? })
+}
+
+/// KL(N(μ, σ²) ‖ N(0, 1)) per channel, in nats: ½ (μ² + σ² − 1) − log σ.
+fn divergence(mean: &Tensor, sigma: &Tensor, log_sigma: &Tensor) -> Result<Tensor> {
+    let half = mean.f_square()?.f_add(&sigma.f_square()?)?.f_sub_scalar(1.0)?.f_mul_scalar(0.5)?;
+    Ok(half.f_sub(log_sigma)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+    use tch::nn::VarStore;
+
+    fn norm(store: &VarStore, log_sigma: LogSigma, channels: i64) -> KlNorm {
+        let config = KlNormConfig { log_sigma, ..KlNormConfig::default() };
+        let norm = KlNorm::new(&store.root(), &config, channels, 1e-5).unwrap();
+        tch::no_grad(|| {
+            tch::manual_seed(3);
+            for (name, mut tensor) in store.variables() {
+                let spread = if name == "s" { tensor.rand_like() - 2.0 } else { tensor.rand_like() * 0.5 + 0.25 };
+                tensor.copy_(&spread);
+            }
+        });
+        norm
+    }
+
+    fn all_valid(hidden: &Tensor) -> Frames {
+        let (batch, frames, _) = hidden.size3().unwrap();
+        Frames::new(vec![frames; batch as usize], frames, Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn the_divergence_is_that_of_two_gaussians() {
+        // KL(N(μ, σ²) ‖ N(0, 1)) with μ = 1, σ = 2: ½ (1 + 4 − 1) − ln 2; with μ = 0, σ = 1: 0.
+        let mean = Tensor::from_slice(&[1.0f64, 0.0]);
+        let sigma = Tensor::from_slice(&[2.0f64, 1.0]);
+        let kl = Vec::<f64>::try_from(divergence(&mean, &sigma, &sigma.log()).unwrap()).unwrap();
+        assert!((kl[0] - (2.0 - std::f64::consts::LN_2)).abs() < 1e-15, "{kl:?}");
+        assert_eq!(kl[1], 0.0);
+    }
+
+    #[test]
+    fn folding_equals_the_mean_written_out() {
+        let store = VarStore::new(Device::Cpu);
+        let norm = norm(&store, LogSigma::Affine, 8);
+        let hidden = Tensor::randn([2, 5, 8], (Kind::Float, Device::Cpu)) * 3.0 + 1.0;
+        let standard = hidden.layer_norm([8], None::<&Tensor>, None, 1e-5, false);
+        let written_out = &norm.gamma * (&norm.w * &standard + &norm.b) + &norm.beta;
+        let difference = (norm.forward_mean(&hidden).unwrap() - &written_out).abs().max();
+        // Values below 4 in magnitude, three roundings more on one side: 4 × 3 × 2⁻²⁴ < 1e-6.
+        assert!(f64::try_from(difference).unwrap() < 1e-6);
+    }
+
+    #[test]
+    fn at_the_start_evaluation_is_the_layer_norm_bit_for_bit() {
+        let store = VarStore::new(Device::Cpu);
+        let norm = norm(&store, LogSigma::Affine, 16);
+        tch::no_grad(|| {
+            norm.w.shallow_clone().fill_(1.0);
+            norm.b.shallow_clone().fill_(0.0);
+        });
+        let hidden = Tensor::randn([2, 7, 16], (Kind::Float, Device::Cpu));
+        let layer_norm = hidden.layer_norm([16], Some(&norm.gamma), Some(&norm.beta), 1e-5, true);
+        assert!(norm.forward_mean(&hidden).unwrap().equal(&layer_norm));
+    }
+
+    #[test]
+    fn the_noise_has_the_mean_and_the_deviation_it_claims() {
+        let store = VarStore::new(Device::Cpu);
+        let norm = norm(&store, LogSigma::Channel, 4);
+        let frames = 40_000;
+        let hidden = Tensor::randn([1, 1, 4], (Kind::Float, Device::Cpu)).repeat([1, frames, 1]);
+        let normed = norm.forward_noisy(&hidden, &all_valid(&hidden)).unwrap();
+        let mean = norm.forward_mean(&hidden.narrow(1, 0, 1)).unwrap();
+        let sigma = &norm.gamma * norm.s.exp();
+        // Standard error of a mean of n draws is σ/√n, of a standard deviation σ/√(2n); six of them, over 8 comparisons.
+        let bound = 6.0 / (frames as f64).sqrt();
+        let off = (normed.hidden.mean_dim(1, true, Kind::Float) - mean) / &sigma;
+        assert!(f64::try_from(off.abs().max()).unwrap() < bound);
+        let ratio = normed.hidden.std_dim(1, true, false) / &sigma - 1.0;
+        assert!(f64::try_from(ratio.abs().max()).unwrap() < bound);
+    }
+
+    #[test]
+    fn padded_frames_change_neither_the_rate_nor_a_valid_frame() {
+        let store = VarStore::new(Device::Cpu);
+        let norm = norm(&store, LogSigma::Affine, 8);
+        let hidden = Tensor::randn([2, 6, 8], (Kind::Float, Device::Cpu));
+        let frames = Frames::new(vec![6, 2], 6, Device::Cpu).unwrap();
+        let spoiled = hidden.copy();
+        spoiled.get(1).narrow(0, 2, 4).fill_(1e3).get(0).fill_(f64::NAN);
+        tch::manual_seed(1);
+        let clean = norm.forward_noisy(&hidden, &frames).unwrap();
+        tch::manual_seed(1);
+        let noisy = norm.forward_noisy(&spoiled, &frames).unwrap();
+        assert!(clean.rate.unwrap().equal(&noisy.rate.unwrap()));
+        assert!(clean.hidden.get(1).narrow(0, 0, 2).equal(&noisy.hidden.get(1).narrow(0, 0, 2)));
+    }
+
+    #[test]
+    fn the_rate_equals_the_written_out_mean_over_valid_frames() {
+        let store = VarStore::new(Device::Cpu);
+        let norm = norm(&store, LogSigma::Affine, 8);
+        let hidden = Tensor::randn([2, 6, 8], (Kind::Float, Device::Cpu));
+        let rate =
+            norm.forward_noisy(&hidden, &Frames::new(vec![6, 2], 6, Device::Cpu).unwrap()).unwrap().rate.unwrap();
+        let one_by_one: f64 = [(0i64, 6i64), (1, 2)]
+            .iter()
+            .map(|&(row, length)| {
+                let row = hidden.narrow(0, row, 1).narrow(1, 0, length).copy();
+                let alone = norm.forward_noisy(&row, &all_valid(&row)).unwrap().rate.unwrap();
+                f64::try_from(alone).unwrap() * length as f64
+            })
+            .sum();
+        // Eight frames of rates below 10 nats, summed in another order: 8 × 10 × 2⁻²⁴ < 1e-5.
+        assert!((f64::try_from(rate).unwrap() - one_by_one / 8.0).abs() < 1e-5);
+    }
+}
