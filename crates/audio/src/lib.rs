@@ -1,1 +1,30 @@
-//! klang: audio.
+//! A file in, a [`Waveform`] out.
+//!
+//! [`load`] decodes WAV (hound), FLAC, MP3 and Ogg Vorbis (symphonia), mixes to mono, cuts a segment and resamples to
+//! the model's rate (rubato); [`decode`] stops before resampling and [`probe`] reads no more than it must.
+//! Formats are told apart by their first bytes, never by the file's name. What a header claims is never believed beyond
+//! what the file holds, every error names its file, and what is odd but usable comes back as a [`Warning`].
+//!
+//! [`augment`] changes speed and adds noise in training; [`normalise`] gives the zero mean and unit variance that some
+//! checkpoints expect.
+
+pub mod augment;
+mod container;
+mod error;
+mod load;
+mod mix;
+mod normalise;
+mod resample;
+mod riff;
+mod stream;
+mod warning;
+mod wav;
+mod waveform;
+
+pub use error::Error;
+pub use load::{Decoded, Info, Segment, decode, load, probe};
+pub use normalise::normalise;
+pub use resample::{resample, resampled_len};
+pub use warning::Warning;
+pub use wav::write_wav;
+pub use waveform::{MAX_SAMPLE_RATE, MAX_SAMPLES, MIN_SAMPLE_RATE, Waveform};

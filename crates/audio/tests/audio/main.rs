@@ -1,0 +1,10 @@
+//! Files in, waveforms out: every format, every rate, every bad file.
+
+mod augmentation;
+mod compressed;
+mod hostile;
+mod resampling;
+mod signals;
+mod truncated;
+mod wav;
+mod wav_bytes;
