@@ -199,6 +199,9 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A transcript file of another tool.
+    #[error(transparent)]
+    Text(#[from] klang_text::Error),
     /// A path or value that a manifest cannot hold.
     #[error("utterance `{id}`: {what}")]
     Unwritable {

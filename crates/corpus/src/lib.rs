@@ -22,6 +22,7 @@ mod rows;
 pub mod select;
 pub mod split;
 pub mod statistics;
+mod transcripts;
 mod utterance;
 
 pub use check::{CheckOptions, Finding, Role, Severity, Source, check};
@@ -31,4 +32,5 @@ pub use prepare::{Format, PrepareOptions, Prepared, prepare};
 pub use select::{Rule, Scalar, Selection};
 pub use split::{Fold, Fractions, Split};
 pub use statistics::Statistics;
+pub use transcripts::read_transcripts;
 pub use utterance::Utterance;

@@ -1,9 +1,11 @@
-//! Connectionist temporal classification (Graves et al. 2006): head, loss, feasibility, greedy decoding.
+//! Connectionist temporal classification (Graves et al. 2006): head, loss, feasibility, flat start, greedy decoding.
 
+mod flat_start;
 mod greedy;
 mod head;
 mod loss;
 
+pub use flat_start::{alignment_loss, even_alignment};
 pub use greedy::{GreedyPath, greedy};
 pub use head::CtcHead;
 pub use loss::{LossBatch, Reduction, ctc_loss, required_frames};

@@ -1,1 +1,39 @@
-//! klang: trainer.
+//! From a recipe to a model: recipes, data, training, scoring, transcription.
+//!
+//! ```text
+//! recipe.yaml ─► Recipe ─► Preparation ─► train ─► run folder (recipe, metrics, checkpoints, state, report)
+//! run folder ─► Recogniser ─► evaluate, transcribe
+//! ```
+
+mod data;
+mod device;
+mod draw;
+mod error;
+mod evaluate;
+mod event;
+mod files;
+mod model;
+mod optimiser;
+mod prepare;
+mod recipe;
+mod run;
+mod schedule;
+mod step;
+mod train;
+mod transcribe;
+
+pub use data::{AudioCache, Dataset, Item, Keep, LeftOut, LoaderSettings, encode, read_sources};
+pub use device::{Compute, DeviceChoice, PrecisionChoice, cpu_has_bf16, has_nvidia_driver};
+pub use error::{Error, Result};
+pub use evaluate::{Behaviour, Evaluation, evaluate};
+pub use event::{Event, Observer, UpdateReport};
+pub use model::{AudioSpec, ModelPath, ModelSpec, Reading, Recogniser, Recognition, find_model};
+pub use prepare::Preparation;
+pub use recipe::{
+    AugmentRecipe, DataRecipe, DecodeMethod, DecodeRecipe, FreezeRecipe, MaskRecipe, ModelRecipe, NormKind, NormRecipe,
+    Recipe, Source, SourcePart, TrainRecipe,
+};
+pub use run::{MetricsLine, RunFolder, read_metrics};
+pub use schedule::Schedule;
+pub use train::{Begin, Outcome, train};
+pub use transcribe::{FileLogits, Transcript};

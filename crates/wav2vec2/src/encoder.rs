@@ -82,7 +82,7 @@ impl Encoder {
         let training = dropped.is_some();
         let dropped = dropped.unwrap_or_default();
         let mut sites = Vec::new();
-        let mut normalise = |hidden: &Tensor, sites: &mut Vec<SiteRate>| -> Result<Tensor> {
+        let normalise = |hidden: &Tensor, sites: &mut Vec<SiteRate>| -> Result<Tensor> {
             let normed = self.norm.forward(hidden, frames, training)?;
             sites.extend(normed.rate.map(|rate| SiteRate { layer: None, site: Site::Encoder, rate }));
             Ok(normed.hidden)

@@ -20,6 +20,8 @@ enum Start {
         bound: f64,
     },
     Unit, // uniform in [0, 1)
+    /// A bank of band-pass filters for samples at this rate.
+    FilterBank,
     /// Weight norm's magnitude: the norm of the direction, which is named beside it.
     MagnitudeOf,
 }
@@ -64,6 +66,7 @@ fn fill(name: &str, tensor: &Tensor, start: Start, seed: u64) -> Result<()> {
         Start::Uniform { bound } => like.f_rand_like()?.f_mul_scalar(2.0 * bound)?.f_sub_scalar(bound)?,
         Start::Unit => like.f_rand_like()?,
         Start::MagnitudeOf => like.f_ones_like()?,
+        Start::FilterBank => filter_bank(&like)?,
     };
     Ok(tch::no_grad(|| tensor.f_copy_(&values.f_to_kind(Kind::Float)?))?)
 }
@@ -100,6 +103,9 @@ fn start(name: &str, tensor: &Tensor, config: &ModelConfig) -> Start {
     if let Some(layer) = conv_layer(name) {
         let input = if layer == 0 { 1 } else { config.conv_dim[layer - 1] };
         let fan = (input * config.conv_kernel[layer]) as f64;
+        if layer == 0 && name.ends_with("conv.weight") && config.conv_kernel[0] >= FILTER_BANK_KERNEL {
+            return Start::FilterBank;
+        }
         return if name.ends_with("weight") {
             Start::Normal { deviation: (2.0 / fan).sqrt() } // Kaiming
         } else {
@@ -111,6 +117,40 @@ fn start(name: &str, tensor: &Tensor, config: &ModelConfig) -> Start {
         return Start::Uniform { bound: (1.0 / features as f64).sqrt() };
     }
     if name.ends_with("bias") { Start::Constant(0.0) } else { Start::Normal { deviation: config.initializer_range } }
+}
+
+/// First kernels of at least this many samples (4 ms at 16 kHz) can tell pitches and formants apart, and start as filters.
+const FILTER_BANK_KERNEL: i64 = 64;
+
+/// Gabor filters evenly spaced in mel from 60 Hz to 95 % of half the rate, each as wide as the way to its neighbours or
+/// as the kernel allows, of random phase and norm √2 (so that white noise keeps the variance that Kaiming's would give).
+///
+/// A layer that starts as a filter bank need not first learn what a spectrum is (Zeghidour et al. 2018, "Learning
+/// filterbanks from raw speech"): from random filters a small model stays on the all-blank plateau several times longer.
+fn filter_bank(like: &Tensor) -> Result<Tensor> {
+    const RATE: f64 = 16_000.0;
+    let (filters, _, kernel) = like.size3()?;
+    let mel = |hertz: f64| (hertz / 700.0).ln_1p();
+    let (low, high) = (mel(60.0), mel(0.475 * RATE));
+    let edge = |number: i64| 700.0 * (low + (high - low) * number as f64 / (filters + 1) as f64).exp_m1();
+    let phases =
+        Vec::<f64>::try_from(like.f_narrow(2, 0, 1)?.f_rand_like()?.f_flatten(0, 2)?.f_to_kind(Kind::Double)?)?;
+    let mut values = Vec::with_capacity((filters * kernel) as usize);
+    for (number, phase) in (1..).zip(phases) {
+        let (centre, width) = (edge(number), (edge(number + 1) - edge(number - 1)) / 2.0);
+        // Deviation of the Gaussian window, in seconds: a fifth of the kernel at most, so that it dies out inside.
+        let window = (kernel as f64 / RATE / 5.0).min(0.5 / width);
+        let filter: Vec<f64> = (0..kernel)
+            .map(|tap| {
+                let time = (tap as f64 - (kernel - 1) as f64 / 2.0) / RATE;
+                let carrier = (std::f64::consts::TAU * (centre * time + phase)).cos();
+                carrier * (-0.5 * (time / window).powi(2)).exp()
+            })
+            .collect();
+        let norm = filter.iter().map(|value| value * value).sum::<f64>().sqrt();
+        values.extend(filter.iter().map(|value| (value / norm * std::f64::consts::SQRT_2) as f32));
+    }
+    Ok(Tensor::f_from_slice(&values)?.f_view([filters, 1, kernel])?)
 }
 
 /// The number in `feature_extractor.conv_layers.N.conv.…`.
@@ -167,6 +207,18 @@ mod tests {
         // Kaiming: fan-in 512 × 3. 786,432 draws give the deviation to 1/√(2n) = 0.08 %; six of those.
         let ratio = weight.std(true).double_value(&[]) / (2.0f64 / 1536.0).sqrt();
         assert!((ratio - 1.0).abs() < 0.005, "{ratio}");
+    }
+
+    #[test]
+    fn each_filter_answers_most_to_its_own_frequency() {
+        let bank = filter_bank(&Tensor::zeros([40, 1, 200], (Kind::Float, Device::Cpu))).unwrap().squeeze_dim(1);
+        // Peak of each filter's spectrum, in bins of 16000 / 2000 = 8 Hz.
+        let spectrum = bank.fft_rfft(2000, -1, "backward").abs();
+        let peaks = Vec::<i64>::try_from(spectrum.argmax(-1, false)).unwrap();
+        assert!(peaks.windows(2).all(|pair| pair[0] <= pair[1]), "{peaks:?}");
+        assert!(peaks[0] * 8 < 200 && peaks[39] * 8 > 6500, "{peaks:?}");
+        let norms = bank.norm_scalaropt_dim(2.0, [1i64], false);
+        assert!((norms - std::f64::consts::SQRT_2).abs().max().double_value(&[]) < 1e-6);
     }
 
     #[test]

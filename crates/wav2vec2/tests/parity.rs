@@ -172,11 +172,16 @@ fn the_loader_names_every_tensor_that_does_not_fit() {
             *tensor = Tensor::zeros([12], (Kind::Float, Device::Cpu));
         }
     }
-    tensors.push(("wav2vec2.encoder.layers.2.layer_norm.weight".into(), Tensor::zeros([16], (Kind::Float, Device::Cpu))));
+    tensors
+        .push(("wav2vec2.encoder.layers.2.layer_norm.weight".into(), Tensor::zeros([16], (Kind::Float, Device::Cpu))));
     save_weights(&file, &tensors).unwrap();
     let before = parameters[0].1.copy();
     let message = load_weights(&file, &parameters, Head::Load).unwrap_err().to_string();
-    for part in ["wav2vec2.encoder.layer_norm.bias: missing", "lm_head.bias: shape [12]", "layers.2.layer_norm.weight: unexpected"] {
+    for part in [
+        "wav2vec2.encoder.layer_norm.bias: missing",
+        "lm_head.bias: shape [12]",
+        "layers.2.layer_norm.weight: unexpected",
+    ] {
         assert!(message.contains(part), "{part} not in:\n{message}");
     }
     assert!(parameters[0].1.equal(&before), "a failed load must change nothing");

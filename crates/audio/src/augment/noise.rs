@@ -44,7 +44,7 @@ fn rms(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 }
 
 /// `len` values of mean 0 and variance 1, by Box and Muller's transform.
-fn gaussian(len: usize, rng: &mut impl Rng) -> Vec<f64> {
+pub(super) fn gaussian(len: usize, rng: &mut impl Rng) -> Vec<f64> {
     let mut values = Vec::with_capacity(len + 1);
     while values.len() < len {
         let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt(); // 1 − [0, 1) is never 0

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::frames::Frames;
 
 pub(crate) use kl_norm::fold;
-pub use kl_norm::{Folded, KlNorm, KlNormConfig, LogSigma, Statistics};
+pub use kl_norm::{KlNorm, KlNormConfig, LogSigma, Statistics};
 pub use layer_norm::LayerNorm;
 
 /// A place in the transformer that carries a normalisation.

@@ -1,0 +1,226 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use klang_trainer::{DeviceChoice, PrecisionChoice};
+
+/// Fine-tune Wav2Vec2 for speech recognition where transcribed speech is scarce.
+#[derive(Debug, Parser)]
+#[command(
+    name = "klang",
+    version,
+    propagate_version = true,
+    after_help = "Exit codes: 0 done, 1 the work failed or part of the input did, 2 the command or recipe was wrong."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what this machine has: libtorch, devices, threads, precision; and run one forward pass
+    Doctor(DoctorArguments),
+    /// Turn a corpus's own layout into manifests, speaker-disjoint splits and statistics
+    #[command(
+        after_help = "Examples:\n  klang prepare table my-corpus --out data/mine        # utterances.tsv: path, speaker, split, text\n  klang prepare librispeech LibriSpeech --out data/ls\n  klang prepare common-voice cv-corpus/tr --out data/tr\n  klang prepare kaldi data/train --out data/kaldi\n  klang prepare audiofolder recordings --out data/mine  # metadata.csv, or a .txt beside each audio file"
+    )]
+    Prepare(PrepareArguments),
+    /// Find all that can be known to be wrong before training; exit 2 and the list of it
+    #[command(
+        after_help = "Examples:\n  klang check configs/digits.yaml\n  klang check configs/fsdd.yaml --set variables.held_out=george"
+    )]
+    Check(CheckArguments),
+    /// Train from a recipe
+    #[command(
+        after_help = "Examples:\n  klang train configs/digits.yaml\n  klang train configs/digits.yaml --run runs/long --set train.updates=4000\n  klang train configs/digits.yaml --run runs/long --set train.updates=4000 --resume"
+    )]
+    Train(TrainArguments),
+    /// Compute WER and CER of a model on manifests
+    #[command(
+        after_help = "Examples:\n  klang evaluate runs/digits data/digits/test.jsonl\n  klang evaluate runs/digits test.jsonl test-flite.jsonl --out results --json"
+    )]
+    Evaluate(EvaluateArguments),
+    /// Transcribe audio files
+    #[command(
+        after_help = "Examples:\n  klang transcribe runs/digits recording.wav\n  klang transcribe runs/digits field/*.mp3 --format json --out transcripts"
+    )]
+    Transcribe(TranscribeArguments),
+    /// Compute WER of two text files, matched by id
+    #[command(
+        after_help = "REFERENCES and HYPOTHESES are manifests (id, text) as JSON lines, CSV or TSV, Kaldi text files, or NIST .trn files.\n\nExamples:\n  klang score references.trn hypotheses.trn\n  klang score test.jsonl hypotheses.jsonl --json"
+    )]
+    Score(ScoreArguments),
+    /// Write a model's output frame by frame, for whoever wants to check it
+    #[command(
+        after_help = "The file holds `logits` (frame, vocabulary) in fp32; its metadata holds the vocabulary, a JSON list in the order of the columns.\n\nExample:\n  klang logits runs/digits recording.wav --out logits.safetensors"
+    )]
+    Logits(LogitsArguments),
+}
+
+/// Where and in what to compute.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct ComputeArguments {
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// What to compute in
+    #[arg(long, value_enum, default_value_t = Precision::Auto)]
+    pub precision: Precision,
+    /// libtorch's threads on the CPU; all cores by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Precision {
+    /// bf16 where the device computes it faster, else fp32
+    Auto,
+    /// 32-bit floats
+    Fp32,
+    /// bfloat16
+    Bf16,
+}
+
+impl From<Precision> for PrecisionChoice {
+    fn from(precision: Precision) -> PrecisionChoice {
+        match precision {
+            Precision::Auto => PrecisionChoice::Auto,
+            Precision::Fp32 => PrecisionChoice::Fp32,
+            Precision::Bf16 => PrecisionChoice::Bf16,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    #[command(flatten)]
+    pub compute: ComputeArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct PrepareArguments {
+    /// The corpus's layout: table, librispeech, common-voice, kaldi, audiofolder
+    pub format: String,
+    /// The corpus's folder, or its table
+    pub source: PathBuf,
+    /// Where the manifests go; audio is not copied
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Seed of the splits, where the corpus has none of its own
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Share of the corpus for dev, where it has no splits of its own
+    #[arg(long, default_value_t = 0.1)]
+    pub dev: f64,
+    /// Share of the corpus for test, where it has no splits of its own
+    #[arg(long, default_value_t = 0.1)]
+    pub test: f64,
+    /// Replace manifests that differ
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// A recipe and what differs from it.
+#[derive(Debug, Args)]
+pub struct RecipeArguments {
+    /// The recipe
+    pub recipe: PathBuf,
+    /// Change a value of the recipe: a dotted key and a YAML value; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    #[command(flatten)]
+    pub recipe: RecipeArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct TrainArguments {
+    #[command(flatten)]
+    pub recipe: RecipeArguments,
+    /// The run folder; runs/NAME-OF-THE-RECIPE by default
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// Go on with the run in the run folder, from its last saved state
+    #[arg(long)]
+    pub resume: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct EvaluateArguments {
+    /// A run folder, or a folder in transformers' layout
+    pub model: PathBuf,
+    /// Manifests with transcripts
+    #[arg(required = true)]
+    pub manifest: Vec<PathBuf>,
+    /// Also write scores and hypotheses there: NAME.json, NAME.hypotheses.jsonl
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// Audio in a batch, padding included, in seconds; the text does not depend on it
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    pub batch_seconds: f64,
+    #[command(flatten)]
+    pub compute: ComputeArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TranscriptFormat {
+    /// The text alone
+    Txt,
+    /// One JSON object: audio, text, duration
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct TranscribeArguments {
+    /// A run folder, or a folder in transformers' layout
+    pub model: PathBuf,
+    /// Audio files: WAV, FLAC, MP3, Ogg Vorbis
+    #[arg(required = true)]
+    pub audio: Vec<PathBuf>,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = TranscriptFormat::Txt)]
+    pub format: TranscriptFormat,
+    /// Write a file for each audio file there, instead of printing
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub compute: ComputeArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct ScoreArguments {
+    /// What was said
+    pub references: PathBuf,
+    /// What was recognised
+    pub hypotheses: PathBuf,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Compare the texts as they are, instead of lower-cased and without punctuation
+    #[arg(long)]
+    pub as_written: bool,
+    /// Language whose rules lower-casing follows
+    #[arg(long, default_value = "en")]
+    pub locale: String,
+}
+
+#[derive(Debug, Args)]
+pub struct LogitsArguments {
+    /// A run folder, or a folder in transformers' layout
+    pub model: PathBuf,
+    /// An audio file
+    pub audio: PathBuf,
+    /// The safetensors file to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub compute: ComputeArguments,
+}

@@ -1,0 +1,10 @@
+//! One file a command.
+
+pub mod check;
+pub mod doctor;
+pub mod evaluate;
+pub mod logits;
+pub mod prepare;
+pub mod score;
+pub mod train;
+pub mod transcribe;

@@ -1,0 +1,80 @@
+//! stdout for results, stderr for everything else.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use klang_trainer::Compute;
+
+use crate::args::ComputeArguments;
+
+/// A mistake in the command: exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Prints a line of results. A reader that has seen enough and closed the pipe is no error.
+pub fn line(text: &str) -> Result<()> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => result.context("cannot write to stdout"),
+    }
+}
+
+/// Prints JSON as results.
+pub fn json(value: &serde_json::Value) -> Result<()> {
+    line(&serde_json::to_string_pretty(value)?)
+}
+
+/// Says something on stderr.
+pub fn note(text: &str) {
+    eprintln!("klang: {text}");
+}
+
+/// Says something odd on stderr.
+pub fn warning(text: &str) {
+    eprintln!("klang: warning: {text}");
+}
+
+/// Says an error and what caused it, without repeating what a cause's own message already holds.
+pub fn error(error: &anyhow::Error) {
+    let mut said = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            if !said.is_empty() {
+                said.push_str(": ");
+            }
+            said.push_str(&text);
+        }
+    }
+    eprintln!("klang: error: {said}");
+}
+
+/// Decides where and in what to compute, and says it.
+pub fn compute(arguments: &ComputeArguments) -> Result<Compute> {
+    let compute = Compute::decide(arguments.device, arguments.precision.into(), arguments.threads.map(usize::from))?;
+    note(&format!("computing on {compute}"));
+    Ok(compute)
+}
+
+/// Writes a file whole or not at all.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let attempt = || -> Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    attempt().with_context(|| format!("cannot write {}", path.display()))
+}

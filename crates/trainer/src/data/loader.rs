@@ -1,0 +1,311 @@
+//! Worker threads that read, resample and change audio ahead of the model; batches arrive in the order planned.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use klang_audio::{Segment, Waveform, normalise};
+use klang_wav2vec2::WaveformBatch;
+
+use super::{BatchPlan, Item, RowPlan};
+use crate::error::{Error, Result};
+use crate::model::AudioSpec;
+
+/// How to read.
+#[derive(Clone, Debug)]
+pub struct LoaderSettings {
+    /// What the model expects.
+    pub audio: AudioSpec,
+    /// Threads.
+    pub workers: usize,
+    /// Decoded audio kept between epochs.
+    pub cache: Arc<AudioCache>,
+}
+
+/// Decoded audio at the model's rate, by utterance id, up to a number of bytes; the rest is decoded again.
+#[derive(Debug)]
+pub struct AudioCache {
+    limit: usize,
+    held: Mutex<(usize, HashMap<String, Waveform>)>,
+}
+
+impl AudioCache {
+    /// A cache of at most `mib` MiB; 0 keeps nothing.
+    pub fn new(mib: usize) -> Arc<AudioCache> {
+        Arc::new(AudioCache { limit: mib << 20, held: Mutex::new((0, HashMap::new())) })
+    }
+
+    fn get(&self, key: &str) -> Option<Waveform> {
+        let held = self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        held.1.get(key).cloned()
+    }
+
+    fn put(&self, key: String, waveform: &Waveform) {
+        let bytes = waveform.len() * size_of::<f32>();
+        let mut held = self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if held.0 + bytes <= self.limit && held.1.insert(key, waveform.clone()).is_none() {
+            held.0 += bytes;
+        }
+    }
+}
+
+/// One row of a batch, ready.
+#[derive(Debug)]
+pub struct LoadedRow {
+    /// The utterance, or those joined, in their order.
+    pub items: Vec<Arc<Item>>,
+    /// Samples at the model's rate, changed and normalised.
+    pub samples: Vec<f32>,
+}
+
+impl LoadedRow {
+    /// Labels of the row, with `delimiter` between joined utterances.
+    pub fn labels(&self, delimiter: Option<u32>) -> Vec<u32> {
+        let mut labels = Vec::new();
+        for (number, item) in self.items.iter().enumerate() {
+            labels.extend(delimiter.filter(|_| number > 0));
+            labels.extend(&item.labels);
+        }
+        labels
+    }
+}
+
+/// One batch, ready.
+#[derive(Debug)]
+pub struct LoadedBatch {
+    /// In the order planned.
+    pub rows: Vec<LoadedRow>,
+    /// What is odd about their files, each said once by the reader: (id, warning).
+    pub warnings: Vec<(String, String)>,
+}
+
+impl LoadedBatch {
+    /// The padded tensor.
+    ///
+    /// # Errors
+    /// When libtorch cannot allocate it.
+    pub fn waveforms(&self) -> Result<WaveformBatch> {
+        let samples: Vec<&[f32]> = self.rows.iter().map(|row| row.samples.as_slice()).collect();
+        Ok(WaveformBatch::pad(&samples)?)
+    }
+
+    /// The utterances' ids.
+    pub fn ids(&self) -> Vec<String> {
+        self.rows.iter().flat_map(|row| &row.items).map(|item| item.utterance.id.clone()).collect()
+    }
+}
+
+/// Batches that are being read; dropping it ends the threads.
+#[derive(Debug)]
+pub struct Loader {
+    ready: Option<Receiver<(usize, Result<LoadedBatch>)>>,
+    permits: Option<Sender<()>>,
+    early: BTreeMap<usize, Result<LoadedBatch>>,
+    next: usize,
+    count: usize,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Loader {
+    /// Starts reading `plans`; at most two batches a worker wait to be taken.
+    pub fn start(plans: Vec<BatchPlan>, settings: &LoaderSettings) -> Loader {
+        let count = plans.len();
+        let workers = settings.workers.clamp(1, count.max(1));
+        let plans = Arc::new(plans);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let (give, ready) = bounded(2 * workers);
+        // A batch is begun against a permit, and taking one gives a permit back: memory stays bounded.
+        let (permits, begin) = bounded(2 * workers);
+        for _ in 0..2 * workers {
+            let _ = permits.send(());
+        }
+        let threads = (0..workers)
+            .map(|_| {
+                let (plans, taken, give, begin, settings) =
+                    (plans.clone(), taken.clone(), give.clone(), begin.clone(), settings.clone());
+                std::thread::spawn(move || {
+                    while begin.recv().is_ok() {
+                        let index = taken.fetch_add(1, Ordering::Relaxed);
+                        let Some(plan) = plans.get(index) else { return };
+                        if give.send((index, load(plan, &settings))).is_err() {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        Loader { ready: Some(ready), permits: Some(permits), early: BTreeMap::new(), next: 0, count, threads }
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<LoadedBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next == self.count {
+            return None;
+        }
+        while !self.early.contains_key(&self.next) {
+            match self.ready.as_ref().and_then(|ready| ready.recv().ok()) {
+                Some((index, batch)) => {
+                    self.early.insert(index, batch);
+                }
+                None => {
+                    self.next = self.count;
+                    return Some(Err(Error::Worker("it ended before its batches were read".into())));
+                }
+            }
+        }
+        let batch = self.early.remove(&self.next);
+        self.next += 1;
+        if let Some(permits) = &self.permits {
+            let _ = permits.try_send(());
+        }
+        batch
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // Both ends closed, every worker's next send or receive fails.
+        self.ready = None;
+        self.permits = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// RMS that utterances are brought to before they are joined, so that none drowns another.
+const JOINED_LEVEL: f64 = 0.1;
+
+fn load(plan: &BatchPlan, settings: &LoaderSettings) -> Result<LoadedBatch> {
+    let mut batch = LoadedBatch { rows: Vec::with_capacity(plan.rows.len()), warnings: Vec::new() };
+    for row in &plan.rows {
+        let loaded = load_row(row, settings, &mut batch.warnings)?;
+        batch.rows.push(loaded);
+    }
+    Ok(batch)
+}
+
+fn load_row(row: &RowPlan, settings: &LoaderSettings, warnings: &mut Vec<(String, String)>) -> Result<LoadedRow> {
+    let mut samples = Vec::new();
+    for (item, change) in &row.parts {
+        let (waveform, odd) = read(item, settings)?;
+        warnings.extend(odd.into_iter().map(|warning| (item.utterance.id.clone(), warning)));
+        let mut part = change.apply(waveform, &item.utterance.id)?;
+        if row.parts.len() > 1 {
+            let power = part.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>() / part.len().max(1) as f64;
+            let gain = (JOINED_LEVEL / (power.sqrt() + 1e-4)) as f32;
+            part.iter_mut().for_each(|sample| *sample *= gain);
+        }
+        if samples.is_empty() {
+            samples = part;
+        } else {
+            samples.extend(part);
+        }
+    }
+    if settings.audio.do_normalize {
+        normalise(&mut samples);
+    }
+    Ok(LoadedRow { items: row.parts.iter().map(|(item, _)| item.clone()).collect(), samples })
+}
+
+fn read(item: &Item, settings: &LoaderSettings) -> Result<(Waveform, Vec<String>)> {
+    let utterance = &item.utterance;
+    // One id may name other audio in another manifest; the file and offset do not.
+    let key =
+        format!("{}@{:?}+{:?}", utterance.audio.display(), utterance.offset, utterance.offset.map(|_| item.duration));
+    if let Some(waveform) = settings.cache.get(&key) {
+        return Ok((waveform, Vec::new()));
+    }
+    let segment = utterance.offset.map(|offset| Segment { offset, duration: Some(item.duration) });
+    let decoded = klang_audio::load(&utterance.audio, settings.audio.sampling_rate, segment)
+        .map_err(|source| Error::Audio { id: utterance.id.clone(), source })?;
+    settings.cache.put(key, &decoded.waveform);
+    Ok((decoded.waveform, decoded.warnings.iter().map(|warning| warning.to_string()).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Augmentation;
+    use klang_corpus::Utterance;
+
+    fn item(folder: &std::path::Path, number: usize) -> Arc<Item> {
+        let path = folder.join(format!("{number}.wav"));
+        let samples = (0..1600 + number).map(|index| (index as f32 * 0.1).sin() * 0.5).collect();
+        klang_audio::write_wav(&path, &Waveform::new(samples, 16_000).unwrap()).unwrap();
+        Arc::new(Item {
+            utterance: Utterance::new(format!("u{number}"), path),
+            duration: 0.1,
+            text: String::new(),
+            labels: vec![],
+        })
+    }
+
+    fn settings(workers: usize, mib: usize) -> LoaderSettings {
+        LoaderSettings {
+            audio: AudioSpec { sampling_rate: 16_000, do_normalize: false },
+            workers,
+            cache: AudioCache::new(mib),
+        }
+    }
+
+    fn plans(items: &[Arc<Item>]) -> Vec<BatchPlan> {
+        items
+            .iter()
+            .map(|item| BatchPlan { rows: vec![RowPlan { parts: vec![(item.clone(), Augmentation::NONE)] }] })
+            .collect()
+    }
+
+    #[test]
+    fn batches_arrive_in_order_from_any_number_of_workers() {
+        let folder = tempfile::tempdir().unwrap();
+        let items: Vec<Arc<Item>> = (0..23).map(|number| item(folder.path(), number)).collect();
+        for workers in [1, 3, 40] {
+            let lengths: Vec<usize> = Loader::start(plans(&items), &settings(workers, 0))
+                .map(|batch| batch.unwrap().rows[0].samples.len())
+                .collect();
+            assert_eq!(lengths, (1600..1623).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn joined_utterances_follow_one_another_with_a_delimiter() {
+        let folder = tempfile::tempdir().unwrap();
+        let labelled = |number, labels: &[u32]| {
+            Arc::new(Item { labels: labels.to_vec(), ..(*item(folder.path(), number)).clone() })
+        };
+        let parts = vec![(labelled(0, &[5, 6]), Augmentation::NONE), (labelled(4, &[6]), Augmentation::NONE)];
+        let plan = vec![BatchPlan { rows: vec![RowPlan { parts }] }];
+        let batch = Loader::start(plan, &settings(1, 0)).next().unwrap().unwrap();
+        assert_eq!(batch.rows[0].samples.len(), 1600 + 1604);
+        assert_eq!(batch.rows[0].labels(Some(2)), [5, 6, 2, 6]);
+        assert_eq!(batch.rows[0].labels(None), [5, 6, 6]);
+        assert_eq!(batch.ids(), ["u0", "u4"]);
+    }
+
+    #[test]
+    fn a_cached_file_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let items = vec![item(folder.path(), 0)];
+        let settings = settings(1, 1);
+        let first = Loader::start(plans(&items), &settings).next().unwrap().unwrap();
+        std::fs::remove_file(&items[0].utterance.audio).unwrap();
+        let second = Loader::start(plans(&items), &settings).next().unwrap().unwrap();
+        assert_eq!(first.rows[0].samples, second.rows[0].samples);
+    }
+
+    #[test]
+    fn an_unreadable_file_is_named_and_the_threads_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let items: Vec<Arc<Item>> = (0..9).map(|number| item(folder.path(), number)).collect();
+        std::fs::write(&items[2].utterance.audio, b"not audio").unwrap();
+        let mut loader = Loader::start(plans(&items), &settings(2, 0));
+        let message = loader.find_map(|batch| batch.err()).unwrap().to_string();
+        assert!(message.contains("u2") && message.contains("2.wav"), "{message}");
+    }
+}

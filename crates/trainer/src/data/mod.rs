@@ -1,0 +1,220 @@
+//! Data sets: manifests become utterances that the model can learn from or be scored on.
+
+mod augment;
+mod batches;
+mod loader;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use klang_corpus::{Manifest, Selection, Utterance, durations};
+use klang_ctc::required_frames;
+use klang_text::{Normaliser, Vocabulary};
+use klang_wav2vec2::ModelConfig;
+
+use crate::draw;
+use crate::error::{Error, Result};
+use crate::recipe::Source;
+
+pub use augment::Augmentation;
+pub use batches::{BatchPlan, EpochPlan, RowPlan, plan_in_order};
+pub use loader::{AudioCache, LoadedBatch, LoadedRow, Loader, LoaderSettings};
+
+/// An utterance with its transcript as the model sees it.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// As the manifest has it.
+    pub utterance: Utterance,
+    /// Seconds of audio.
+    pub duration: f64,
+    /// The normalised transcript.
+    pub text: String,
+    /// Its labels.
+    pub labels: Vec<u32>,
+}
+
+/// Why an utterance is not learnt from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeftOut {
+    /// The utterance.
+    pub id: String,
+    /// The manifest's line.
+    pub line: usize,
+    /// Why.
+    pub why: String,
+}
+
+/// Utterances of one purpose.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// Its name: `train`, `dev`, or a test's.
+    pub name: String,
+    /// What is used.
+    pub items: Vec<Arc<Item>>,
+    /// What is not.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Dataset {
+    /// Hours of audio.
+    pub fn hours(&self) -> f64 {
+        self.items.iter().map(|item| item.duration).sum::<f64>() / 3600.0
+    }
+}
+
+/// The labelled utterances of some manifests, with their durations; nothing is judged yet.
+///
+/// # Errors
+/// A manifest that cannot be read, an utterance without a transcript, a selection that leaves nothing, or audio whose
+/// length neither manifest nor file tells.
+pub fn read_sources(sources: &[Source], select: &Selection) -> Result<Vec<Utterance>> {
+    let mut all = Vec::new();
+    for source in sources {
+        let path = source.path();
+        let utterances = source.selection().apply(Manifest::read(path)?.utterances, path)?;
+        let mut utterances = select.apply(utterances, path)?;
+        if let Some(utterance) = utterances.iter().find(|utterance| utterance.text.is_none()) {
+            let message = format!(
+                "line {}, `{}`: no transcript; klang train and klang evaluate need `text`",
+                utterance.line, utterance.id
+            );
+            return Err(Error::Data { path: path.clone(), message });
+        }
+        fill_durations(&mut utterances, path)?;
+        all.extend(utterances);
+    }
+    Ok(all)
+}
+
+fn fill_durations(utterances: &mut [Utterance], path: &Path) -> Result<()> {
+    let probes = durations::probe_all(utterances.iter().filter(|utterance| utterance.duration.is_none()));
+    for utterance in utterances.iter_mut().filter(|utterance| utterance.duration.is_none()) {
+        let probe = probes.get(&utterance.audio).cloned().unwrap_or_else(|| Err("not probed".into()));
+        let refuse = |message| Error::Data {
+            path: path.into(),
+            message: format!("line {}, `{}`: {message}", utterance.line, utterance.id),
+        };
+        let duration = probe.map_err(refuse)?.duration - utterance.offset.unwrap_or(0.0);
+        if duration <= 0.0 {
+            return Err(refuse("its offset lies behind the end of the file".into()));
+        }
+        utterance.duration = Some(duration);
+    }
+    Ok(())
+}
+
+/// Takes a share of the utterances for dev, drawn by seed and id, whatever their order.
+pub fn take_dev(utterances: Vec<Utterance>, share: f64, seed: u64) -> (Vec<Utterance>, Vec<Utterance>) {
+    let mut ranked: Vec<(u64, Utterance)> =
+        utterances.into_iter().map(|utterance| (draw::seed(seed, "dev", &[&utterance.id]), utterance)).collect();
+    let count = ((ranked.len() as f64 * share).round() as usize).clamp(1.min(ranked.len()), ranked.len());
+    let mut order: Vec<usize> = (0..ranked.len()).collect();
+    order.sort_by(|&a, &b| ranked[a].0.cmp(&ranked[b].0).then_with(|| ranked[a].1.id.cmp(&ranked[b].1.id)));
+    let mut is_dev = vec![false; ranked.len()];
+    order[..count].iter().for_each(|&index| is_dev[index] = true);
+    let mut flags = is_dev.into_iter();
+    let (dev, train): (Vec<_>, Vec<_>) = ranked.drain(..).partition(|_| flags.next().unwrap_or(false));
+    let strip = |part: Vec<(u64, Utterance)>| part.into_iter().map(|(_, utterance)| utterance).collect();
+    (strip(train), strip(dev))
+}
+
+/// Which utterances a data set keeps.
+#[derive(Clone, Copy, Debug)]
+pub enum Keep {
+    /// Those that can be learnt from, within these seconds.
+    Learnable([f64; 2]),
+    /// All: what is scored is never left out.
+    All,
+}
+
+/// Normalises and encodes transcripts, and leaves out what cannot be learnt from, with the reason.
+pub fn encode(
+    name: &str,
+    utterances: Vec<Utterance>,
+    normaliser: &Normaliser,
+    vocabulary: &Vocabulary,
+    config: &ModelConfig,
+    sampling_rate: u32,
+    keep: Keep,
+) -> Dataset {
+    let mut dataset = Dataset { name: name.into(), items: Vec::new(), left_out: Vec::new() };
+    for utterance in utterances {
+        let text = normaliser.apply(utterance.text.as_deref().unwrap_or_default());
+        let labels = vocabulary.encode(&text).labels;
+        let duration = utterance.duration.unwrap_or(0.0);
+        let frames = config.frames((duration * f64::from(sampling_rate)).round() as i64);
+        let needed = required_frames(&labels);
+        let why = match keep {
+            Keep::All => None,
+            Keep::Learnable([shortest, longest]) => {
+                if duration < shortest || duration > longest {
+                    Some(format!("{duration:.2} s long; data.duration allows {shortest} to {longest}"))
+                } else if labels.is_empty() {
+                    Some("its transcript is empty after normalisation".into())
+                } else if frames < needed as i64 {
+                    Some(format!("infeasible for CTC: {frames} frames, its {} labels need {needed}", labels.len()))
+                } else {
+                    None
+                }
+            }
+        };
+        match why {
+            Some(why) => dataset.left_out.push(LeftOut { id: utterance.id, line: utterance.line, why }),
+            None => dataset.items.push(Arc::new(Item { utterance, duration, text, labels })),
+        }
+    }
+    dataset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use klang_text::TextOptions;
+
+    fn utterance(id: &str, text: &str, duration: f64) -> Utterance {
+        Utterance { text: Some(text.into()), duration: Some(duration), ..Utterance::new(id, "a.wav") }
+    }
+
+    #[test]
+    fn what_cannot_be_learnt_is_left_out_with_the_reason_and_what_is_scored_never() {
+        let utterances = || {
+            vec![
+                utterance("good", "ab", 1.0),
+                utterance("long", "ab", 31.0),
+                utterance("empty", "…", 1.0),
+                // 0.05 s is 800 samples: two frames. "aa" needs three, "ab" two.
+                utterance("repeat", "aa", 0.05),
+                utterance("tight", "ab", 0.05),
+            ]
+        };
+        let normaliser = Normaliser::new(&TextOptions::default()).unwrap();
+        let vocabulary = Vocabulary::from_texts(["ab"]).unwrap();
+        let config = ModelConfig::default();
+        let encode = |keep| encode("train", utterances(), &normaliser, &vocabulary, &config, 16_000, keep);
+        let train = encode(Keep::Learnable([0.01, 30.0]));
+        let kept: Vec<&str> = train.items.iter().map(|item| item.utterance.id.as_str()).collect();
+        assert_eq!(kept, ["good", "tight"]);
+        let reasons: Vec<&str> = train.left_out.iter().map(|left| left.why.as_str()).collect();
+        assert!(
+            reasons[0].contains("31.00 s") && reasons[1].contains("empty") && reasons[2].contains("need 3"),
+            "{reasons:?}"
+        );
+        assert_eq!(encode(Keep::All).items.len(), 5);
+    }
+
+    #[test]
+    fn dev_is_the_same_share_whatever_the_order() {
+        let utterances: Vec<Utterance> = (0..50).map(|number| utterance(&format!("u{number}"), "a", 1.0)).collect();
+        let ids = |part: &[Utterance]| {
+            let mut ids: Vec<String> = part.iter().map(|utterance| utterance.id.clone()).collect();
+            ids.sort();
+            ids
+        };
+        let (train, dev) = take_dev(utterances.clone(), 0.1, 1);
+        let (_, reversed) = take_dev(utterances.iter().rev().cloned().collect(), 0.1, 1);
+        let (_, other) = take_dev(utterances.clone(), 0.1, 2);
+        assert_eq!((train.len(), dev.len()), (45, 5));
+        assert_eq!(ids(&dev), ids(&reversed));
+        assert_ne!(ids(&dev), ids(&other));
+    }
+}

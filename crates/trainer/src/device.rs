@@ -1,0 +1,181 @@
+//! Device, threads and precision: decided here, once, and said once.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tch::{Cuda, Device, Kind};
+
+use crate::error::{Error, Result};
+
+/// Where to compute, as a recipe or a command says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceChoice {
+    /// The first GPU when there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// GPU number N.
+    Cuda(usize),
+}
+
+impl std::str::FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "auto" => Ok(DeviceChoice::Auto),
+            "cpu" => Ok(DeviceChoice::Cpu),
+            "cuda" => Ok(DeviceChoice::Cuda(0)),
+            _ => match text.strip_prefix("cuda:").and_then(|number| number.parse().ok()) {
+                Some(number) => Ok(DeviceChoice::Cuda(number)),
+                None => Err(format!("device `{text}`; allowed: auto, cpu, cuda, cuda:N")),
+            },
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> String {
+        choice.to_string()
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => f.write_str("auto"),
+            DeviceChoice::Cpu => f.write_str("cpu"),
+            DeviceChoice::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+/// In what to compute, as a recipe or a command says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrecisionChoice {
+    /// bf16 where the device computes it faster, else fp32.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    Fp32,
+    /// bfloat16 activations and products; weights, norms, KL and CTC stay fp32.
+    Bf16,
+}
+
+/// What was decided.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Compute {
+    /// Where.
+    pub device: Device,
+    /// The activations' kind.
+    pub kind: Kind,
+    /// libtorch's threads on the CPU.
+    pub threads: i32,
+}
+
+impl Compute {
+    /// Decides and sets up; to be called once, before the first tensor.
+    ///
+    /// # Errors
+    /// A GPU that was asked for and is not there.
+    pub fn decide(device: DeviceChoice, precision: PrecisionChoice, threads: Option<usize>) -> Result<Compute> {
+        load_cuda();
+        if let Some(threads) = threads {
+            tch::set_num_threads(threads.clamp(1, 1024) as i32);
+        }
+        let count = Cuda::device_count().max(0) as usize;
+        let device = match device {
+            DeviceChoice::Cpu => Device::Cpu,
+            DeviceChoice::Auto if count == 0 => Device::Cpu,
+            DeviceChoice::Auto => Device::Cuda(0),
+            DeviceChoice::Cuda(number) if number < count => Device::Cuda(number),
+            DeviceChoice::Cuda(_) => {
+                let message = match count {
+                    0 => "no GPU is seen; `klang doctor` says why, `device: auto` takes what there is".to_string(),
+                    1 => "there is one GPU, cuda:0".to_string(),
+                    _ => format!("there are {count} GPUs, cuda:0 to cuda:{}", count - 1),
+                };
+                return Err(Error::Device { given: device.to_string(), message });
+            }
+        };
+        let kind = match precision {
+            PrecisionChoice::Fp32 => Kind::Float,
+            PrecisionChoice::Bf16 => Kind::BFloat16,
+            PrecisionChoice::Auto if device.is_cuda() || cpu_has_bf16() => Kind::BFloat16,
+            PrecisionChoice::Auto => Kind::Float,
+        };
+        Ok(Compute { device, kind, threads: tch::get_num_threads() })
+    }
+}
+
+impl fmt::Display for Compute {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let precision = if self.kind == Kind::BFloat16 { "bf16" } else { "fp32" };
+        match self.device {
+            Device::Cuda(number) => write!(f, "cuda:{number}, {precision}"),
+            _ => write!(f, "cpu, {} thread{}, {precision}", self.threads, if self.threads == 1 { "" } else { "s" }),
+        }
+    }
+}
+
+/// Whether the CPU multiplies bf16 in hardware; without, libtorch's bf16 is several times slower than its fp32.
+pub fn cpu_has_bf16() -> bool {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    info.lines()
+        .find(|line| line.starts_with("flags"))
+        .is_some_and(|flags| flags.split_whitespace().any(|flag| matches!(flag, "avx512_bf16" | "amx_bf16")))
+}
+
+/// Whether an NVIDIA driver is installed.
+pub fn has_nvidia_driver() -> bool {
+    ["/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/nvidia0"].iter().any(|path| Path::new(path).exists())
+}
+
+/// Loads libtorch's CUDA half where a driver is: the linker leaves it out of a Rust binary, which calls none of it.
+fn load_cuda() {
+    if !has_nvidia_driver() {
+        return;
+    }
+    // SAFETY: the library is libtorch's own; its initialisers are what `import torch` runs too.
+    #[allow(unsafe_code)]
+    let library = unsafe { libloading::Library::new("libtorch_cuda.so") };
+    match library {
+        // Never unloaded: libtorch keeps pointers into it.
+        Ok(library) => std::mem::forget(library),
+        Err(_) => log_once_without_cuda(),
+    }
+}
+
+fn log_once_without_cuda() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        eprintln!("klang: an NVIDIA driver is here, but this libtorch has no CUDA half; `cargo xtask setup --cuda` installs it");
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_read_as_they_are_written() {
+        for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
+        }
+        for text in ["gpu", "cuda:", "cuda:x", "CPU"] {
+            assert!(text.parse::<DeviceChoice>().unwrap_err().contains("cuda:N"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What can go wrong between a recipe and a model.
+
+use std::path::PathBuf;
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A recipe that does not parse, or holds a key that there is not.
+    #[error("{}: {message}", path.display())]
+    RecipeFile {
+        /// The recipe.
+        path: PathBuf,
+        /// The parser's message, with line and column.
+        message: String,
+    },
+    /// A value that a recipe may not have.
+    #[error("recipe: `{key}` is {given}; allowed: {allowed}")]
+    RecipeValue {
+        /// The key, dotted.
+        key: String,
+        /// What was given.
+        given: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A `--set` that is not KEY=VALUE, or whose key there is not.
+    #[error("--set {given}: {message}")]
+    Set {
+        /// What was given.
+        given: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Data that cannot be trained or tested on.
+    #[error("{}: {message}", path.display())]
+    Data {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A device that is not there.
+    #[error("device `{given}`: {message}")]
+    Device {
+        /// What was asked for.
+        given: String,
+        /// Why not, and what to do.
+        message: String,
+    },
+    /// A folder that is no model.
+    #[error("{}: {message}", path.display())]
+    Model {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A run folder that cannot be used as asked.
+    #[error("run folder {}: {message}", path.display())]
+    Run {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The loss or its gradient was NaN or infinite.
+    #[error(
+        "update {update}: {what} is {value}; the step was not applied. Utterances of this batch: {}. Lower train.learning_rate, or look at these recordings; the last saved state is whole",
+        ids.join(", ")
+    )]
+    NonFinite {
+        /// The update.
+        update: u64,
+        /// Loss or gradient.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The batch's utterances.
+        ids: Vec<String>,
+    },
+    /// A recording that cannot be used.
+    #[error("{id}: {source}")]
+    Audio {
+        /// The utterance.
+        id: String,
+        /// The audio crate's message, which names the file.
+        source: klang_audio::Error,
+    },
+    /// A manifest or selection.
+    #[error(transparent)]
+    Corpus(#[from] klang_corpus::Error),
+    /// Text, vocabulary or scoring.
+    #[error(transparent)]
+    Text(#[from] klang_text::Error),
+    /// The model.
+    #[error(transparent)]
+    Wav2Vec2(#[from] klang_wav2vec2::Error),
+    /// Head, loss or decoding.
+    #[error(transparent)]
+    Ctc(#[from] klang_ctc::Error),
+    /// A file that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's message.
+        source: std::io::Error,
+    },
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// The worker threads ended before their work did.
+    #[error("a data worker stopped: {0}")]
+    Worker(String),
+}
+
+impl Error {
+    /// Whether the command or the recipe was wrong, rather than the work.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Error::RecipeFile { .. }
+                | Error::RecipeValue { .. }
+                | Error::Set { .. }
+                | Error::Device { .. }
+                | Error::Run { .. }
+                | Error::Wav2Vec2(klang_wav2vec2::Error::Config { .. })
+        )
+    }
+
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { path, source }
+    }
+}
+
+/// Shorthand for this crate's results.
+pub type Result<T> = std::result::Result<T, Error>;

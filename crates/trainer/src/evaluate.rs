@@ -1,0 +1,104 @@
+//! Scoring a model on a data set.
+
+use klang_ctc::{LossBatch, ctc_loss, required_frames};
+use klang_text::{Pair, Score, ScoreOptions, score};
+use klang_wav2vec2::Pass;
+use serde::{Deserialize, Serialize};
+use tch::Kind;
+
+use crate::data::{Dataset, Loader, LoaderSettings, plan_in_order};
+use crate::error::Result;
+use crate::event::{Event, Observer};
+use crate::model::Recogniser;
+
+/// What scoring gives.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// WER, CER and their parts.
+    pub score: Score,
+    /// References and hypotheses, in the data set's order.
+    pub pairs: Vec<Pair>,
+    /// How the network behaved.
+    pub behaviour: Behaviour,
+}
+
+/// What shows whether a network has learnt to speak at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Behaviour {
+    /// CTC loss in nats per label, over utterances whose labels fit their frames.
+    pub loss: f64,
+    /// Share of real frames whose best label is the blank.
+    pub blank: f64,
+    /// Share of hypotheses that are not empty.
+    pub non_empty: f64,
+    /// Utterances whose labels do not fit their frames; they count in the WER.
+    pub infeasible: u64,
+    /// Seconds of audio.
+    pub audio_seconds: f64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+/// Scores `model` on `data` by its greedy text.
+///
+/// # Errors
+/// Audio that cannot be read, or libtorch's own.
+pub fn evaluate(
+    model: &Recogniser,
+    data: &Dataset,
+    settings: &LoaderSettings,
+    batch_seconds: f64,
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
+    let start = std::time::Instant::now();
+    let blank = model.spec.vocabulary.blank();
+    let (mut loss, mut labels, mut frames, mut blank_frames) = (0.0, 0usize, 0usize, 0usize);
+    let mut behaviour = Behaviour::default();
+    let mut pairs = Vec::new();
+    let _guard = tch::no_grad_guard();
+    for batch in Loader::start(plan_in_order(&data.items, batch_seconds), settings) {
+        let batch = batch?;
+        for (id, warning) in &batch.warnings {
+            observer.event(Event::Warning(&format!("{id}: {warning}")));
+        }
+        let recognition = model.forward(&batch.waveforms()?, Pass::Evaluation)?;
+        let readings = model.read(&recognition)?;
+        let mut feasible = Vec::new();
+        for (row, (loaded, reading)) in batch.rows.iter().zip(readings).enumerate() {
+            let item = &loaded.items[0];
+            if required_frames(&item.labels) <= reading.path.frames {
+                feasible.push(row as i64);
+            }
+            frames += reading.path.frames;
+            blank_frames += reading.path.blank_frames;
+            behaviour.audio_seconds += item.duration;
+            pairs.push(Pair {
+                id: item.utterance.id.clone(),
+                speaker: item.utterance.speaker.clone(),
+                reference: item.text.clone(),
+                hypothesis: reading.text,
+            });
+        }
+        behaviour.infeasible += (batch.rows.len() - feasible.len()) as u64;
+        if !feasible.is_empty() {
+            let rows = tch::Tensor::f_from_slice(&feasible)?.f_to_device(recognition.logits.device())?;
+            let lengths: Vec<i64> = feasible.iter().map(|&row| recognition.lengths[row as usize]).collect();
+            let targets: Vec<Vec<u32>> = feasible.iter().map(|&row| batch.rows[row as usize].labels(None)).collect();
+            let logits = recognition.logits.f_index_select(0, &rows)?;
+            let losses = ctc_loss(&LossBatch { logits: &logits, lengths: &lengths, labels: &targets, blank })?;
+            loss += losses.f_sum(Kind::Double)?.f_double_value(&[])?;
+            labels += targets.iter().map(Vec::len).sum::<usize>();
+        }
+        observer.event(Event::Scored { done: pairs.len(), total: data.items.len() });
+    }
+    // Back to the manifest's order: batches went by length.
+    let place: std::collections::HashMap<&str, usize> =
+        data.items.iter().enumerate().map(|(place, item)| (item.utterance.id.as_str(), place)).collect();
+    pairs.sort_by_key(|pair| place.get(pair.id.as_str()).copied().unwrap_or(usize::MAX));
+    let share = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    behaviour.loss = if labels == 0 { 0.0 } else { loss / labels as f64 };
+    behaviour.blank = share(blank_frames, frames);
+    behaviour.non_empty = share(pairs.iter().filter(|pair| !pair.hypothesis.is_empty()).count(), pairs.len());
+    behaviour.seconds = start.elapsed().as_secs_f64();
+    Ok(Evaluation { score: score(&pairs, &ScoreOptions::default()), pairs, behaviour })
+}

@@ -1,0 +1,81 @@
+//! What a training says while it runs; the binary decides how it looks.
+
+use klang_text::Score;
+
+/// Something worth saying.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A sentence for whoever watches.
+    Note(&'a str),
+    /// Something odd that does not stop the work.
+    Warning(&'a str),
+    /// Training begins, or goes on.
+    Start {
+        /// Updates done already.
+        done: u64,
+        /// Updates in all.
+        updates: u64,
+    },
+    /// An update was applied.
+    Update(&'a UpdateReport),
+    /// Batches of an evaluation that are done.
+    Scored {
+        /// Utterances so far.
+        done: usize,
+        /// Utterances in all.
+        total: usize,
+    },
+    /// Dev was scored.
+    Evaluated {
+        /// After this many updates.
+        update: u64,
+        /// Its score.
+        score: &'a Score,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+}
+
+/// One update in numbers.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct UpdateReport {
+    /// Its number, from 1.
+    pub update: u64,
+    /// The epoch it belongs to, from 0.
+    pub epoch: u64,
+    /// CTC loss, reduced as the recipe says.
+    pub loss: f64,
+    /// KL-Norm's mean rate, in nats per channel; absent without KL-Norm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// λ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_weight: Option<f64>,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Norm of the gradient before clipping.
+    pub gradient_norm: f64,
+    /// Share of real frames that was masked.
+    pub masked: f64,
+    /// Share of real frames whose best label is the blank.
+    pub blank: f64,
+    /// Seconds of audio, padding not counted.
+    pub audio_seconds: f64,
+    /// Share of the batch that is padding.
+    pub padding: f64,
+    /// Wall-clock seconds of the update.
+    pub seconds: f64,
+    /// Of these, seconds spent waiting for audio.
+    pub waited_seconds: f64,
+}
+
+/// Whoever watches.
+pub trait Observer {
+    /// Takes an event; must not block for long.
+    fn event(&mut self, event: Event);
+}
+
+/// Nobody watches.
+impl Observer for () {
+    fn event(&mut self, _: Event) {}
+}

@@ -1,0 +1,40 @@
+//! Writing small files whole or not at all.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Writes `bytes` to a sibling temporary file, syncs it, and renames it to `path`.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let attempt = || {
+        let mut file = tempfile::Builder::new().prefix(".klang-").suffix(".tmp").tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    attempt().map(drop).map_err(Error::io(path))
+}
+
+/// Makes a folder and its parents.
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(Error::io(path))
+}
+
+/// Puts a finished temporary folder in the place of `folder`.
+///
+/// A crash between the two renames leaves the old folder beside the new place, under a name that ends in `.old`.
+pub(crate) fn replace_folder(fresh: tempfile::TempDir, folder: &Path) -> Result<()> {
+    let old = folder.with_extension("old");
+    let _ = std::fs::remove_dir_all(&old);
+    if folder.exists() {
+        std::fs::rename(folder, &old).map_err(Error::io(folder))?;
+    }
+    std::fs::rename(fresh.keep(), folder).map_err(Error::io(folder))?;
+    if let Some(parent) = folder.parent().and_then(|parent| std::fs::File::open(parent).ok()) {
+        let _ = parent.sync_all();
+    }
+    let _ = std::fs::remove_dir_all(&old);
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! What a recipe's values may be. Everything here is found before any work starts.
+
+use std::fmt::Display;
+
+use klang_wav2vec2::{ModelConfig, Spans};
+
+use super::{NormKind, Recipe};
+use crate::error::{Error, Result};
+
+impl Recipe {
+    /// Checks every value against its range.
+    ///
+    /// # Errors
+    /// The first key outside its range, what was given and what is allowed.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |key: &str, given: &dyn Display, allowed: &str| {
+            Err(Error::RecipeValue { key: key.into(), given: given.to_string(), allowed: allowed.into() })
+        };
+        let positive = |key: &str, value: f64, most: f64| {
+            if value > 0.0 && value <= most { Ok(()) } else { refuse(key, &value, &format!("above 0, at most {most}")) }
+        };
+        let share = |key: &str, value: f64| {
+            if (0.0..=1.0).contains(&value) { Ok(()) } else { refuse(key, &value, "0 to 1") }
+        };
+        let range = |key: &str, [low, high]: [f64; 2], least: f64, most: f64| {
+            if least <= low && low <= high && high <= most {
+                return Ok(());
+            }
+            refuse(key, &format!("[{low}, {high}]"), &format!("[low, high] with {least} ≤ low ≤ high ≤ {most}"))
+        };
+
+        let (data, train, norm) = (&self.data, &self.train, &self.model.norm);
+        if data.train.is_empty() {
+            return refuse("data.train", &"empty", "a list of at least one manifest");
+        }
+        if data.dev.is_none() {
+            positive("data.dev_share", data.dev_share, 0.5)?;
+        }
+        range("data.duration", data.duration, 0.0, 600.0)?;
+        if let Some(speed) = data.augment.speed {
+            range("data.augment.speed", speed, 0.5, 2.0)?;
+        }
+        if let Some(noise) = data.augment.noise_db {
+            range("data.augment.noise_db", noise, -20.0, 100.0)?;
+        }
+        share("data.augment.noise_chance", data.augment.noise_chance)?;
+        positive("data.augment.colour_db", data.augment.colour_db.unwrap_or(1.0), 40.0)?;
+        share("data.augment.colour_chance", data.augment.colour_chance)?;
+        positive("data.augment.silence", data.augment.silence.unwrap_or(1.0), 10.0)?;
+        share("data.augment.join_chance", data.augment.join_chance)?;
+        if !(2..=100).contains(&data.augment.join_most) {
+            return refuse("data.augment.join_most", &data.augment.join_most, "2 to 100");
+        }
+        if !(1..=64).contains(&data.workers) {
+            return refuse("data.workers", &data.workers, "1 to 64");
+        }
+        if self.threads.is_some_and(|threads| !(1..=1024).contains(&threads)) {
+            return refuse("threads", &self.threads.unwrap_or(0), "1 to 1024");
+        }
+
+        if self.model.init == "random" && ModelConfig::of_size(&self.model.size).is_none() {
+            return refuse("model.size", &self.model.size, &ModelConfig::SIZES.join(", "));
+        }
+        if norm.kind == NormKind::KlNorm {
+            if !(0.0..=1000.0).contains(&norm.weight) {
+                return refuse("model.norm.weight", &norm.weight, "0 to 1000");
+            }
+            range("model.norm.warmup", norm.warmup, 0.0, 1.0)?;
+        }
+
+        if train.updates == 0 {
+            return refuse("train.updates", &0, "at least 1");
+        }
+        positive("train.batch_seconds", train.batch_seconds, 1e5)?;
+        if !(1..=4096).contains(&train.accumulate) {
+            return refuse("train.accumulate", &train.accumulate, "1 to 4096");
+        }
+        positive("train.learning_rate", train.learning_rate, 10.0)?;
+        let phases = train.phases;
+        if phases.iter().any(|phase| !(0.0..=1.0).contains(phase)) || (phases.iter().sum::<f64>() - 1.0).abs() > 1e-6 {
+            return refuse("train.phases", &format!("{phases:?}"), "three shares from 0 to 1 whose sum is 1");
+        }
+        share("train.final_scale", train.final_scale)?;
+        for (key, beta) in [("train.betas[0]", train.betas[0]), ("train.betas[1]", train.betas[1])] {
+            if !(0.0..1.0).contains(&beta) {
+                return refuse(key, &beta, "0 to below 1");
+            }
+        }
+        positive("train.epsilon", train.epsilon, 1.0)?;
+        if !(0.0..=10.0).contains(&train.weight_decay) {
+            return refuse("train.weight_decay", &train.weight_decay, "0 to 10");
+        }
+        if !(0.0..=1e6).contains(&train.clip) {
+            return refuse("train.clip", &train.clip, "0 (never) to 1e6");
+        }
+        for (key, Spans { share: part, length }) in
+            [("train.mask.time", train.mask.time), ("train.mask.channel", train.mask.channel)]
+        {
+            share(&format!("{key}.share"), part)?;
+            if !(1..=10_000).contains(&length) {
+                return refuse(&format!("{key}.length"), &length, "1 to 10000");
+            }
+        }
+        for (key, every) in [("train.evaluate_every", train.evaluate_every), ("train.log_every", train.log_every)] {
+            if every == 0 {
+                return refuse(key, &0, "at least 1");
+            }
+        }
+        if train.patience == Some(0) {
+            return refuse("train.patience", &0, "at least 1, or absent for never");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Source;
+
+    #[test]
+    fn each_value_outside_its_range_is_refused_by_its_key() {
+        let good = || {
+            let mut recipe = Recipe::default();
+            recipe.data.train = vec![Source::Whole("train.jsonl".into())];
+            recipe
+        };
+        good().check().unwrap();
+        type Spoil = fn(&mut Recipe);
+        let cases: [(&str, Spoil); 16] = [
+            ("data.train", |recipe| recipe.data.train.clear()),
+            ("data.dev_share", |recipe| recipe.data.dev_share = 0.0),
+            ("data.duration", |recipe| recipe.data.duration = [3.0, 1.0]),
+            ("data.augment.speed", |recipe| recipe.data.augment.speed = Some([0.1, 1.0])),
+            ("data.augment.noise_db", |recipe| recipe.data.augment.noise_db = Some([f64::NAN, 1.0])),
+            ("data.workers", |recipe| recipe.data.workers = 0),
+            ("model.size", |recipe| recipe.model.size = "huge".into()),
+            ("model.norm.warmup", |recipe| {
+                recipe.model.norm.kind = NormKind::KlNorm;
+                recipe.model.norm.warmup = [0.6, 0.3];
+            }),
+            ("train.updates", |recipe| recipe.train.updates = 0),
+            ("train.learning_rate", |recipe| recipe.train.learning_rate = f64::NAN),
+            ("train.learning_rate", |recipe| recipe.train.learning_rate = -1.0),
+            ("train.phases", |recipe| recipe.train.phases = [0.1, 0.4, 0.4]),
+            ("train.betas[1]", |recipe| recipe.train.betas[1] = 1.0),
+            ("train.mask.time.share", |recipe| recipe.train.mask.time.share = 1.5),
+            ("train.mask.channel.length", |recipe| recipe.train.mask.channel.length = 0),
+            ("train.evaluate_every", |recipe| recipe.train.evaluate_every = 0),
+        ];
+        for (key, spoil) in cases {
+            let mut recipe = good();
+            spoil(&mut recipe);
+            let message = recipe.check().expect_err(key).to_string();
+            assert!(message.contains(key), "{key}: {message}");
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Recipes: everything that decides a training, in one YAML document.
+
+mod check;
+mod read;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use klang_corpus::Selection;
+use klang_ctc::Reduction;
+use klang_text::TextOptions;
+use klang_wav2vec2::{KlNormConfig, Layers, LogSigma, NormConfig, Site, Spans, Statistics};
+use serde::{Deserialize, Serialize};
+
+use crate::device::{DeviceChoice, PrecisionChoice};
+use crate::schedule::Schedule;
+
+/// A recipe with every default filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recipe {
+    /// A recipe that this one differs from; resolved away after reading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extends: Option<PathBuf>,
+    /// Words that stand for `${name}` in this recipe's strings; nothing else is expanded.
+    pub variables: BTreeMap<String, String>,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// In what to compute.
+    pub precision: PrecisionChoice,
+    /// libtorch's threads on the CPU; absent, as many as it finds cores.
+    pub threads: Option<usize>,
+    /// The model.
+    pub model: ModelRecipe,
+    /// What is done to transcripts before anything else.
+    pub text: TextOptions,
+    /// What is learnt from, and scored on.
+    pub data: DataRecipe,
+    /// How it is learnt.
+    pub train: TrainRecipe,
+    /// How text is read off the logits.
+    pub decode: DecodeRecipe,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Recipe {
+            extends: None,
+            variables: BTreeMap::new(),
+            seed: 1,
+            device: DeviceChoice::Auto,
+            precision: PrecisionChoice::Auto,
+            threads: None,
+            model: ModelRecipe::default(),
+            text: TextOptions::default(),
+            data: DataRecipe::default(),
+            train: TrainRecipe::default(),
+            decode: DecodeRecipe::default(),
+        }
+    }
+}
+
+/// The model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelRecipe {
+    /// `random`, a folder in transformers' layout, or a run folder.
+    pub init: String,
+    /// With `init: random`, a named size: tiny, small, base.
+    pub size: String,
+    /// Keys of transformers' config.json that differ from the size's or the checkpoint's.
+    pub architecture: BTreeMap<String, serde_json::Value>,
+    /// What does not learn.
+    pub freeze: FreezeRecipe,
+    /// The normalisation of the transformer's blocks.
+    pub norm: NormRecipe,
+}
+
+impl Default for ModelRecipe {
+    fn default() -> Self {
+        ModelRecipe {
+            init: "random".into(),
+            size: "tiny".into(),
+            architecture: BTreeMap::new(),
+            freeze: FreezeRecipe::default(),
+            norm: NormRecipe::default(),
+        }
+    }
+}
+
+/// What does not learn.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FreezeRecipe {
+    /// The convolutions. Absent: frozen when the model starts from a checkpoint, never from random weights.
+    pub feature_encoder: Option<bool>,
+    /// Updates during which only the head learns.
+    pub encoder_updates: u64,
+}
+
+/// Which normalisation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormKind {
+    /// LayerNorm at every site.
+    #[default]
+    LayerNorm,
+    /// KL-Norm at the listed sites.
+    KlNorm,
+}
+
+/// The normalisation and its part of the loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NormRecipe {
+    /// Which.
+    pub kind: NormKind,
+    /// KL-Norm: sites.
+    pub sites: Vec<Site>,
+    /// KL-Norm: `all`, or block numbers from 0.
+    pub layers: Layers,
+    /// KL-Norm: over what mean and variance are taken.
+    pub statistics: Statistics,
+    /// KL-Norm: what log σ depends on.
+    pub log_sigma: LogSigma,
+    /// KL-Norm: σ at the start.
+    pub sigma_init: f64,
+    /// KL-Norm: λ, the weight of the rate (nats per channel) in the loss.
+    pub weight: f64,
+    /// KL-Norm: shares of the updates between which λ rises from 0 to its weight.
+    pub warmup: [f64; 2],
+}
+
+impl Default for NormRecipe {
+    fn default() -> Self {
+        let kl = KlNormConfig::default();
+        NormRecipe {
+            kind: NormKind::LayerNorm,
+            sites: kl.sites.into_iter().collect(),
+            layers: kl.layers,
+            statistics: kl.statistics,
+            log_sigma: kl.log_sigma,
+            sigma_init: kl.sigma_init,
+            weight: 0.1,
+            warmup: [0.3, 0.6],
+        }
+    }
+}
+
+impl NormRecipe {
+    /// The model's side of it.
+    pub fn config(&self) -> NormConfig {
+        match self.kind {
+            NormKind::LayerNorm => NormConfig::LayerNorm,
+            NormKind::KlNorm => NormConfig::KlNorm(KlNormConfig {
+                sites: self.sites.iter().copied().collect(),
+                layers: self.layers.clone(),
+                statistics: self.statistics,
+                log_sigma: self.log_sigma,
+                sigma_init: self.sigma_init,
+            }),
+        }
+    }
+
+    /// λ at a share of the updates, 0 to 1.
+    pub fn weight_at(&self, share: f64) -> f64 {
+        let [start, end] = self.warmup;
+        match self.kind {
+            NormKind::LayerNorm => 0.0,
+            NormKind::KlNorm if share >= end => self.weight,
+            NormKind::KlNorm if share <= start => 0.0,
+            NormKind::KlNorm => self.weight * (share - start) / (end - start),
+        }
+    }
+}
+
+/// A manifest, and which of its utterances.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a manifest's path, or {manifest: path, select: {column: values}}")]
+pub enum Source {
+    /// All of a manifest.
+    Whole(PathBuf),
+    /// Part of one.
+    Part(SourcePart),
+}
+
+/// Part of a manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourcePart {
+    /// Its path.
+    pub manifest: PathBuf,
+    /// Which utterances, by any column.
+    #[serde(default)]
+    pub select: Selection,
+}
+
+impl Source {
+    /// The manifest's path.
+    pub fn path(&self) -> &PathBuf {
+        match self {
+            Source::Whole(path) => path,
+            Source::Part(part) => &part.manifest,
+        }
+    }
+
+    /// Which of its utterances.
+    pub fn selection(&self) -> Selection {
+        match self {
+            Source::Whole(_) => Selection::default(),
+            Source::Part(part) => part.select.clone(),
+        }
+    }
+}
+
+/// What is learnt from, and scored on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataRecipe {
+    /// Manifests to learn from.
+    pub train: Vec<Source>,
+    /// The manifest that the best checkpoint is chosen on.
+    pub dev: Option<Source>,
+    /// Without `dev`: the share of the training utterances to take for it, drawn by seed.
+    pub dev_share: f64,
+    /// Manifests scored when training ends, by name; never chosen on.
+    pub test: BTreeMap<String, Source>,
+    /// Which utterances of the training manifests, and of `dev_share`'s.
+    pub select: Selection,
+    /// Shortest and longest training utterance, in seconds; others are left out and counted.
+    pub duration: [f64; 2],
+    /// What is done to training audio.
+    pub augment: AugmentRecipe,
+    /// Threads that decode ahead of the model.
+    pub workers: usize,
+    /// Decoded audio kept in memory between epochs, in MiB; the rest is decoded again.
+    pub cache_mib: usize,
+}
+
+impl Default for DataRecipe {
+    fn default() -> Self {
+        DataRecipe {
+            train: Vec::new(),
+            dev: None,
+            dev_share: 0.1,
+            test: BTreeMap::new(),
+            select: Selection::default(),
+            duration: [0.1, 30.0],
+            augment: AugmentRecipe::default(),
+            workers: 2,
+            cache_mib: 1024,
+        }
+    }
+}
+
+/// What is done to training audio, drawn anew for each utterance in each epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AugmentRecipe {
+    /// Slowest and fastest speed; pitch and formants move along. Absent: as recorded.
+    pub speed: Option<[f64; 2]>,
+    /// Signal-to-noise ratio of added noise, in dB, lowest and highest. Absent: none.
+    pub noise_db: Option<[f64; 2]>,
+    /// Chance that noise is added.
+    pub noise_chance: f64,
+    /// Deviation, in dB, of a random smooth gain over the spectrum: another microphone, another room. Absent: none.
+    pub colour_db: Option<f64>,
+    /// Chance that the spectrum is coloured.
+    pub colour_chance: f64,
+    /// Longest near-silence put before and behind an utterance, in seconds. Absent: none.
+    pub silence: Option<f64>,
+    /// Chance that an utterance is joined with others, of any speaker, into one. 0: never.
+    pub join_chance: f64,
+    /// Most utterances joined, at least 2.
+    pub join_most: usize,
+}
+
+impl Default for AugmentRecipe {
+    fn default() -> Self {
+        AugmentRecipe {
+            speed: None,
+            noise_db: None,
+            noise_chance: 1.0,
+            colour_db: None,
+            colour_chance: 1.0,
+            silence: None,
+            join_chance: 0.0,
+            join_most: 4,
+        }
+    }
+}
+
+/// Which loss and optimiser, how long, on what batches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainRecipe {
+    /// Steps of the optimiser.
+    pub updates: u64,
+    /// Audio in a batch, padding included, in seconds.
+    pub batch_seconds: f64,
+    /// Batches in an update.
+    pub accumulate: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// How the learning rate goes.
+    pub schedule: Schedule,
+    /// Shares of the updates for the schedule's rise, plateau and fall; linear and cosine have no plateau.
+    pub phases: [f64; 3],
+    /// Learning rate at the end, as a share of the highest.
+    pub final_scale: f64,
+    /// AdamW's β₁ and β₂.
+    pub betas: [f64; 2],
+    /// AdamW's ε.
+    pub epsilon: f64,
+    /// AdamW's decoupled weight decay, on matrices only.
+    pub weight_decay: f64,
+    /// Largest norm of the gradient; larger ones are scaled down to it. 0: never.
+    pub clip: f64,
+    /// What the summed CTC loss is divided by.
+    pub loss_reduction: Reduction,
+    /// Masking of the projected features.
+    pub mask: MaskRecipe,
+    /// Updates between evaluations on dev, after each of which the state is saved.
+    pub evaluate_every: u64,
+    /// Evaluations without a better dev WER after which training stops. Absent: never.
+    pub patience: Option<u64>,
+    /// Updates between lines of metrics.jsonl.
+    pub log_every: u64,
+    /// Epochs at the start whose batches go from short to long utterances.
+    pub short_first_epochs: u64,
+    /// Updates over which the loss moves from an even alignment to CTC, which leaves the all-blank plateau early when
+    /// training from random weights. Nothing is joined meanwhile. 0: CTC from the start.
+    pub flat_start_updates: u64,
+}
+
+impl Default for TrainRecipe {
+    fn default() -> Self {
+        TrainRecipe {
+            updates: 2000,
+            batch_seconds: 60.0,
+            accumulate: 1,
+            learning_rate: 1.0e-3,
+            schedule: Schedule::TriStage,
+            phases: [0.1, 0.4, 0.5],
+            final_scale: 0.05,
+            betas: [0.9, 0.98],
+            epsilon: 1e-8,
+            weight_decay: 0.01,
+            clip: 1.0,
+            loss_reduction: Reduction::Label,
+            mask: MaskRecipe::default(),
+            evaluate_every: 200,
+            patience: None,
+            log_every: 20,
+            short_first_epochs: 0,
+            flat_start_updates: 0,
+        }
+    }
+}
+
+/// Masking of the projected features in training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MaskRecipe {
+    /// Spans of frames replaced by the mask embedding.
+    pub time: Spans,
+    /// Spans of channels set to zero.
+    pub channel: Spans,
+}
+
+impl Default for MaskRecipe {
+    fn default() -> Self {
+        MaskRecipe { time: Spans::NONE, channel: Spans::NONE }
+    }
+}
+
+/// How text is read off the logits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecodeRecipe {
+    /// The method.
+    pub method: DecodeMethod,
+}
+
+/// Decoding methods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecodeMethod {
+    /// The best label of each frame.
+    #[default]
+    Greedy,
+}

@@ -1,0 +1,144 @@
+//! metrics.jsonl: one JSON object a line, of the kinds below.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+use klang_text::Score;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::evaluate::Behaviour;
+
+/// A line of metrics.jsonl.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum MetricsLine {
+    /// The run, once a start or resume.
+    Run {
+        /// klang's version.
+        klang: String,
+        /// Device, threads and precision.
+        compute: String,
+        /// Updates done already.
+        update: u64,
+        /// Parameters of the model, and of these those that learn.
+        parameters: u64,
+        /// Parameters that learn.
+        trainable: u64,
+    },
+    /// Means over the updates since the last such line.
+    Train {
+        /// Updates done.
+        update: u64,
+        /// Epoch, from 0.
+        epoch: u64,
+        /// CTC loss, reduced as the recipe says.
+        loss: f64,
+        /// Loss of the first update, before any step; on the first line only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        initial_loss: Option<f64>,
+        /// KL-Norm's mean rate, nats per channel.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rate: Option<f64>,
+        /// λ.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rate_weight: Option<f64>,
+        /// KL-Norm's rate by site, nats per channel, in the last of these updates.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        rates: BTreeMap<String, f64>,
+        /// Learning rate of the last of these updates.
+        learning_rate: f64,
+        /// Norm of the gradient before clipping.
+        gradient_norm: f64,
+        /// Share of real frames masked.
+        masked: f64,
+        /// Share of real frames whose best label is the blank.
+        blank: f64,
+        /// Seconds of audio a second.
+        audio_seconds_per_second: f64,
+        /// Share of the batches that is padding.
+        padding: f64,
+        /// Share of the time spent waiting for audio.
+        waiting: f64,
+        /// Wall-clock seconds of training so far, evaluations included, over all resumes.
+        seconds: f64,
+    },
+    /// A score on dev.
+    Dev {
+        /// Updates done.
+        update: u64,
+        /// Whether it is the best so far.
+        best: bool,
+        /// How the network behaved.
+        behaviour: Behaviour,
+        /// The score.
+        score: Score,
+        /// Wall-clock seconds of training so far, evaluations included, over all resumes.
+        seconds: f64,
+    },
+    /// The best checkpoint's score on a test set, at the end.
+    Test {
+        /// The test's name.
+        name: String,
+        /// How the network behaved.
+        behaviour: Behaviour,
+        /// The score.
+        score: Score,
+    },
+}
+
+impl MetricsLine {
+    /// Updates done when the line was written; a test's lines come behind all others.
+    pub fn update(&self) -> u64 {
+        match self {
+            MetricsLine::Run { update, .. } | MetricsLine::Train { update, .. } | MetricsLine::Dev { update, .. } => {
+                *update
+            }
+            MetricsLine::Test { .. } => u64::MAX,
+        }
+    }
+
+    /// Appends the line to a file.
+    ///
+    /// # Errors
+    /// A failing file system.
+    pub fn append(&self, path: &Path) -> Result<()> {
+        let line = serde_json::to_string(self).map_err(|error| Error::io(path)(error.into()))? + "\n";
+        let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io(path))?;
+        file.write_all(line.as_bytes()).map_err(Error::io(path))
+    }
+}
+
+/// Reads metrics; a last line that a crash cut short is passed over.
+///
+/// # Errors
+/// A file that cannot be read, or a line in the middle that is no metric.
+pub fn read_metrics(path: &Path) -> Result<Vec<MetricsLine>> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let lines: Vec<&str> = text.lines().collect();
+    let mut metrics = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        match serde_json::from_str(line) {
+            Ok(metric) => metrics.push(metric),
+            Err(_) if index + 1 == lines.len() => {}
+            Err(error) => {
+                return Err(Error::Run { path: path.into(), message: format!("line {}: {error}", index + 1) });
+            }
+        }
+    }
+    Ok(metrics)
+}
+
+/// Drops what was written after `update`: a resumed run writes it again.
+pub(super) fn rewind(path: &Path, update: u64) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let kept = read_metrics(path)?.into_iter().filter(|line| line.update() <= update);
+    let lines = kept.map(|line| serde_json::to_string(&line)).collect::<std::result::Result<Vec<_>, _>>();
+    let text: String =
+        lines.map_err(|error| Error::io(path)(error.into()))?.into_iter().map(|line| line + "\n").collect();
+    crate::files::write(path, text.as_bytes())
+}

@@ -1,0 +1,106 @@
+//! The run folder: the resolved recipe, metrics, checkpoints, state and report of one training.
+
+mod metrics;
+mod report;
+mod state;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::recipe::Recipe;
+
+pub use metrics::{MetricsLine, read_metrics};
+pub use report::write_report;
+pub use state::{Progress, SavedState};
+
+/// A run folder.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// A fresh run folder, with the resolved recipe in it.
+    ///
+    /// # Errors
+    /// A folder that holds a run already.
+    pub fn create(path: &Path, recipe: &Recipe) -> Result<RunFolder> {
+        if path.join("recipe.yaml").exists() {
+            let message =
+                "there is a run in it; `--resume` continues it, `--run DIR` starts another, or delete it".into();
+            return Err(Error::Run { path: path.into(), message });
+        }
+        files::make_folder(path)?;
+        let run = RunFolder { path: path.into() };
+        files::write(&run.recipe(), recipe.to_yaml()?.as_bytes())?;
+        Ok(run)
+    }
+
+    /// A run folder to continue, whose recipe must be the given one.
+    ///
+    /// # Errors
+    /// A folder that holds no run or no state, or a run of another recipe, with the lines that differ.
+    pub fn resume(path: &Path, recipe: &Recipe) -> Result<RunFolder> {
+        let run = RunFolder { path: path.into() };
+        let refuse = |message: String| Error::Run { path: path.into(), message };
+        if !run.recipe().exists() {
+            return Err(refuse("no run is in it to resume; leave --resume out to start one".into()));
+        }
+        let old = std::fs::read_to_string(run.recipe()).map_err(Error::io(run.recipe()))?;
+        let new = recipe.to_yaml()?;
+        if old != new {
+            let lines: Vec<String> = old
+                .lines()
+                .filter(|line| !new.lines().any(|other| other == *line))
+                .map(|line| format!("- {}", line.trim()))
+                .chain(
+                    new.lines()
+                        .filter(|line| !old.lines().any(|other| other == *line))
+                        .map(|line| format!("+ {}", line.trim())),
+                )
+                .take(12)
+                .collect();
+            return Err(refuse(format!(
+                "its recipe differs from the one given, and a resumed run must be the same run:\n  {}\n  give the same recipe and settings, or start another run with --run DIR",
+                lines.join("\n  ")
+            )));
+        }
+        Ok(run)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The resolved recipe.
+    pub fn recipe(&self) -> PathBuf {
+        self.path.join("recipe.yaml")
+    }
+
+    /// One JSON object a line.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// The model with the best dev WER.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best")
+    }
+
+    /// The model after the last update that was evaluated.
+    pub fn last(&self) -> PathBuf {
+        self.path.join("last")
+    }
+
+    /// What a resume needs.
+    pub fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
+    /// The page to look at.
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+}

@@ -1,0 +1,217 @@
+//! report.html: what a run did, on one page that needs nothing else.
+
+mod axis;
+mod figures;
+mod html;
+mod page;
+mod plot;
+mod tables;
+
+use super::{MetricsLine, RunFolder, read_metrics};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::recipe::Recipe;
+
+/// A resolved recipe is a few pages; more is not shown.
+const RECIPE_BYTES: u64 = 1 << 20;
+
+/// What a page is made of.
+#[derive(Default)]
+struct Contents {
+    /// The run folder's name.
+    name: String,
+    lines: Vec<MetricsLine>,
+    /// The recipe as it stands in the folder, if it can be read.
+    yaml: Option<String>,
+    recipe: Option<Recipe>,
+    /// What is wrong with the metrics themselves.
+    broken: Option<String>,
+}
+
+/// Writes the run's report from its metrics and recipe; whatever of them is missing is missing from the page.
+///
+/// # Errors
+/// A failing file system.
+pub fn write_report(run: &RunFolder) -> Result<()> {
+    let (lines, broken) = match read_metrics(&run.metrics()) {
+        Ok(lines) => (lines, None),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => (Vec::new(), None),
+        // A training must not end because its report cannot read one line.
+        Err(Error::Run { message, .. }) => (readable_lines(run)?, Some(message)),
+        Err(error) => return Err(error),
+    };
+    let yaml = klang_wav2vec2::checkpoint::read_text(&run.recipe(), RECIPE_BYTES).ok();
+    let recipe = yaml.as_deref().and_then(|yaml| serde_yaml::from_str(yaml).ok());
+    let page = page::page(&Contents { name: name(run), lines, yaml, recipe, broken });
+    files::write(&run.report(), page.as_bytes())
+}
+
+fn readable_lines(run: &RunFolder) -> Result<Vec<MetricsLine>> {
+    let text = std::fs::read_to_string(run.metrics()).map_err(Error::io(run.metrics()))?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// The folder's name; for one such as `.`, that of the folder it stands for.
+fn name(run: &RunFolder) -> String {
+    let path = run.path();
+    let whole = || path.canonicalize().ok()?.file_name().map(|name| name.to_owned());
+    let name = path.file_name().map(|name| name.to_owned()).or_else(whole);
+    name.map_or_else(|| path.to_string_lossy().into_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use klang_text::{Pair, ScoreOptions, score};
+
+    use super::*;
+    use crate::evaluate::Behaviour;
+
+    const EVIL: &str = "<script>alert('1')</script>&\"";
+
+    fn pair(id: &str, speaker: &str, hypothesis: &str) -> Pair {
+        let reference = "one two three".to_string();
+        Pair { id: id.into(), speaker: Some(speaker.into()), reference, hypothesis: hypothesis.into() }
+    }
+
+    fn dev(update: u64, best: bool, hypothesis: &str) -> MetricsLine {
+        let pairs = [pair("a", EVIL, hypothesis), pair("b", "Ümit", "one two three")];
+        let non_empty = if hypothesis.is_empty() { 0.0 } else { 1.0 };
+        let behaviour = Behaviour { loss: 1.25, blank: 0.9, non_empty, infeasible: 2, ..Behaviour::default() };
+        let score = score(&pairs, &ScoreOptions::default());
+        MetricsLine::Dev { update, best, behaviour, score, seconds: 3700.0 }
+    }
+
+    fn train(update: u64, loss: f64) -> MetricsLine {
+        MetricsLine::Train {
+            update,
+            epoch: 2,
+            loss,
+            initial_loss: (update == 20).then_some(30.0),
+            rate: Some(0.5),
+            rate_weight: Some(0.1),
+            rates: [("0.attention", 0.25), ("10.feedforward", 0.75), (EVIL, 0.5)].map(|(k, v)| (k.into(), v)).into(),
+            learning_rate: 1e-3,
+            gradient_norm: 2.0,
+            masked: 0.1,
+            blank: 0.8,
+            audio_seconds_per_second: 12.0,
+            padding: 0.05,
+            waiting: 0.5,
+            seconds: 10.0,
+        }
+    }
+
+    fn report(lines: &[MetricsLine], yaml: &str) -> (tempfile::TempDir, RunFolder, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run <i>7");
+        std::fs::create_dir(&path).unwrap();
+        let run = RunFolder { path };
+        std::fs::write(run.recipe(), yaml).unwrap();
+        lines.iter().for_each(|line| line.append(&run.metrics()).unwrap());
+        write_report(&run).unwrap();
+        let page = std::fs::read_to_string(run.report()).unwrap();
+        (folder, run, page)
+    }
+
+    #[test]
+    fn names_and_recipes_are_text_never_markup() {
+        let test = match dev(40, true, "one too") {
+            MetricsLine::Dev { behaviour, score, .. } => MetricsLine::Test { name: EVIL.into(), behaviour, score },
+            _ => unreachable!(),
+        };
+        let run = MetricsLine::Run {
+            klang: EVIL.into(),
+            compute: EVIL.into(),
+            update: 0,
+            parameters: 1_234_567,
+            trainable: 1000,
+        };
+        let lines = [run, train(20, 3.0), dev(40, true, "one too"), test];
+        let (.., page) = report(&lines, &format!("variables: {{who: \"{}\"}}\n", EVIL.replace('"', "</pre>")));
+        for markup in ["<script", "</pre>&", "<i>7", "alert('"] {
+            assert!(!page.contains(markup), "{markup}");
+        }
+        assert!(page.matches("&lt;script&gt;").count() >= 6, "{page}");
+        assert!(!page.contains("http:") && !page.contains("https:"), "nothing from elsewhere");
+    }
+
+    #[test]
+    fn the_headline_is_the_last_best_line_and_its_interval() {
+        let lines = [train(20, 3.0), dev(20, true, "six"), dev(40, true, "one"), dev(60, false, "six")];
+        let (_folder, run, page) = report(&lines, "train: {updates: 80}\n");
+        // Two of six words are deleted; the bootstrap of two utterances spans both of them.
+        assert!(page.contains("33.33\u{a0}%") && page.contains("0.00–66.67"), "{page}");
+        assert!(page.contains("at update 40") && page.contains("update 60 of 80"));
+        assert!(page.contains("1 h 1 min"), "{page}");
+        assert!(page.contains("2 utterances have more labels"), "{page}");
+        assert!(page.contains("waits for audio"), "{page}");
+        write_report(&run).unwrap();
+        assert_eq!(std::fs::read_to_string(run.report()).unwrap(), page, "the same page again");
+    }
+
+    #[test]
+    fn only_silent_last_hypotheses_warn() {
+        let silent = |hypothesis: &str| {
+            let mut lines = vec![dev(20, true, ""), dev(40, true, "one")];
+            lines.push(dev(60, false, hypothesis));
+            report(&lines, "").2.contains("Every hypothesis on dev is empty")
+        };
+        assert!(silent(""));
+        assert!(!silent("one"));
+    }
+
+    #[test]
+    fn rates_by_site_stand_in_the_order_of_blocks() {
+        let (.., page) = report(&[train(20, 3.0)], "");
+        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
+        assert!(place(">block 0<") < place(">block 10<"));
+        assert!(page.contains(">0.750<"));
+        assert!(page.contains("λ"));
+    }
+
+    #[test]
+    fn training_loss_shares_a_chart_with_dev_only_per_label() {
+        let charts = |reduction: &str| {
+            let yaml = format!("train: {{loss_reduction: {reduction}}}\n");
+            let page = report(&[train(20, 3.0), dev(20, true, "one")], &yaml).2;
+            [page.contains("<b>Loss</b>"), page.contains("<b>Training loss</b>")]
+        };
+        assert_eq!(charts("label"), [true, false]);
+        assert_eq!(charts("utterance"), [false, true]);
+        assert_eq!(charts("sum"), [false, true]);
+    }
+
+    #[test]
+    fn a_run_that_has_only_begun_has_a_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder { path: folder.path().into() };
+        write_report(&run).unwrap();
+        assert!(std::fs::read_to_string(run.report()).unwrap().contains("not been evaluated"));
+        std::fs::write(run.metrics(), "").unwrap();
+        write_report(&run).unwrap();
+        std::fs::write(run.metrics(), "{\"kind\": \"tr").unwrap();
+        write_report(&run).unwrap();
+        let page = std::fs::read_to_string(run.report()).unwrap();
+        assert!(!page.contains("metrics.jsonl:"), "a last line cut short is usual");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_costs_only_itself() {
+        let (_folder, run, _) = report(&[train(20, 3.0)], "");
+        // A loss that is not a number is null in JSON.
+        train(40, f64::NAN).append(&run.metrics()).unwrap();
+        dev(60, true, "one").append(&run.metrics()).unwrap();
+        write_report(&run).unwrap();
+        let page = std::fs::read_to_string(run.report()).unwrap();
+        assert!(page.contains("metrics.jsonl: line 2") && page.contains("at update 60"), "{page}");
+    }
+
+    #[test]
+    fn demo() {
+        for entry in std::fs::read_dir("/tmp/klang-report").unwrap() {
+            let start = std::time::Instant::now();
+            write_report(&RunFolder { path: entry.unwrap().path() }).unwrap();
+            eprintln!("{:?}", start.elapsed());
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The page: headings, headline, warnings and tables around the charts.
+
+use klang_text::{Ci95Unit, Score};
+
+use super::Contents;
+use super::figures::figures;
+use super::html::{count, duration, escape, interval, rate, share};
+use super::tables::{mean, rates_by_site, speakers, speed};
+use crate::evaluate::Behaviour;
+use crate::run::MetricsLine;
+
+const STYLE: &str = include_str!("style.css");
+/// Share of the time spent waiting for audio that is worth mending.
+const WAITING: f64 = 0.25;
+
+/// The whole page.
+pub(super) fn page(contents: &Contents) -> String {
+    let name = escape(&contents.name);
+    let lines = &contents.lines;
+    let parts = [
+        heading(contents),
+        warnings(contents),
+        headline(contents),
+        tests(lines),
+        figures(contents),
+        rates_by_site(lines),
+        speed(lines),
+        dev_speakers(lines),
+        recipe(contents.yaml.as_deref()),
+    ];
+    // The policy: should a name ever get past `escape`, it can still load and run nothing.
+    format!(
+        "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n\
+         <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
+         <title>{name} – klang</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
+        parts.concat()
+    )
+}
+
+/// Name, and what ran where how far for how long.
+fn heading(contents: &Contents) -> String {
+    let mut page = format!("<h1>{}</h1>\n", escape(&contents.name));
+    for line in &contents.lines {
+        let MetricsLine::Run { klang, compute, update, parameters, trainable } = line else { continue };
+        let begin = if *update == 0 { String::new() } else { format!("Resumed after update {}: ", count(*update)) };
+        page += &format!(
+            "<p class=soft>{begin}klang {} · {} · {} parameters, {} of them learn</p>\n",
+            escape(klang),
+            escape(compute),
+            count(*parameters),
+            count(*trainable)
+        );
+    }
+    let reached = contents.lines.iter().rev().find_map(|line| match line {
+        MetricsLine::Train { update, seconds, .. } | MetricsLine::Dev { update, seconds, .. } => {
+            Some((*update, *seconds))
+        }
+        _ => None,
+    });
+    let epoch = contents.lines.iter().rev().find_map(|line| match line {
+        MetricsLine::Train { epoch, .. } => Some(*epoch),
+        _ => None,
+    });
+    if let Some((update, seconds)) = reached {
+        let updates = contents.recipe.as_ref().map(|recipe| format!(" of {}", count(recipe.train.updates)));
+        let epoch = epoch.map(|epoch| format!(", epoch {}", count(epoch.saturating_add(1))));
+        page += &format!(
+            "<p class=soft>update {}{}{} · {} taken</p>\n",
+            count(update),
+            updates.unwrap_or_default(),
+            epoch.unwrap_or_default(),
+            duration(seconds)
+        );
+    }
+    page
+}
+
+/// What whoever reads the figures must know first.
+fn warnings(contents: &Contents) -> String {
+    let lines = &contents.lines;
+    let mut warnings = Vec::new();
+    if let Some(message) = &contents.broken {
+        warnings.push(format!("metrics.jsonl: {message}; lines that cannot be read are left out of this page."));
+    }
+    let dev = lines.iter().rev().find_map(|line| match line {
+        MetricsLine::Dev { update, behaviour, .. } => Some((format!("dev (update {update})"), behaviour)),
+        _ => None,
+    });
+    if let Some((_, Behaviour { non_empty, blank, loss, .. })) = &dev {
+        if *non_empty == 0.0 {
+            warnings.push(format!(
+                "Every hypothesis on dev is empty: {} of frames are blank, loss {loss:.2} nats per label. Early on this is usual; if it lasts, raise train.flat_start_updates, lower train.batch_seconds, or train longer.",
+                share(*blank)
+            ));
+        }
+    }
+    let tests = lines.iter().filter_map(|line| match line {
+        MetricsLine::Test { name, behaviour, .. } => Some((format!("test {name}"), behaviour)),
+        _ => None,
+    });
+    for (set, behaviour) in dev.into_iter().chain(tests) {
+        if behaviour.infeasible > 0 {
+            warnings.push(format!(
+                "On {set}, {} utterances have more labels than their frames can carry; they count in the WER, not in the loss.",
+                behaviour.infeasible
+            ));
+        }
+        if !behaviour.loss.is_finite() {
+            warnings.push(format!("On {set}, the loss is not finite."));
+        }
+    }
+    let waiting = mean(lines, |line| match line {
+        MetricsLine::Train { waiting, .. } => Some(*waiting),
+        _ => None,
+    });
+    if let Some(waiting) = waiting.filter(|&waiting| waiting > WAITING) {
+        warnings.push(format!(
+            "Training waits for audio {} of its time: raise data.workers or data.cache_mib.",
+            share(waiting)
+        ));
+    }
+    warnings.iter().map(|warning| format!("<p class=warning>{}</p>\n", escape(warning))).collect()
+}
+
+/// Best dev and every test, large.
+fn headline(contents: &Contents) -> String {
+    let mut cards = String::new();
+    if let Some((update, score)) = best(&contents.lines) {
+        let after = |line: &&MetricsLine| matches!(line, MetricsLine::Dev { update: other, .. } if *other > update);
+        let since = match contents.lines.iter().filter(after).count() {
+            0 => "the last evaluation".into(),
+            1 => "1 evaluation since".into(),
+            since => format!("{since} evaluations since"),
+        };
+        cards += &card("Best on dev", score, &format!("at update {} ({since})", count(update)));
+    } else {
+        cards += "<div>This run has not been evaluated yet.</div>\n";
+    }
+    for (name, score) in last_tests(&contents.lines) {
+        let name = format!("Test <bdi>{}</bdi>", escape(name));
+        cards += &card(&name, score, "by the best checkpoint on dev");
+    }
+    format!("<div class=cards>\n{cards}</div>\n")
+}
+
+/// One score; `title` is HTML.
+fn card(title: &str, score: &Score, when: &str) -> String {
+    let unit = match score.ci95_unit {
+        Ci95Unit::Utterances => "utterances",
+        Ci95Unit::Speakers => "speakers",
+    };
+    let interval = match score.wer_ci95 {
+        Some(ends) => format!("95 % over {unit}: {}", interval(Some(ends))),
+        None => "too few utterances for an interval".into(),
+    };
+    let spaces = if score.cer_spaces { "with" } else { "without" };
+    format!(
+        "<div><div>{title}</div><div class=big>{} <small>WER</small></div>\n<div>{interval}<br>CER {} ({spaces} spaces)<br>{} utterances, {} words<br>{when}</div></div>\n",
+        rate(score.wer),
+        rate(score.cer),
+        count(score.utterances),
+        count(score.words)
+    )
+}
+
+fn best(lines: &[MetricsLine]) -> Option<(u64, &Score)> {
+    lines.iter().rev().find_map(|line| match line {
+        MetricsLine::Dev { update, best: true, score, .. } => Some((*update, score)),
+        _ => None,
+    })
+}
+
+/// Every test's last score, in the order in which they were first scored.
+fn last_tests(lines: &[MetricsLine]) -> Vec<(&str, &Score)> {
+    let mut tests: Vec<(&str, &Score)> = Vec::new();
+    for line in lines {
+        let MetricsLine::Test { name, score, .. } = line else { continue };
+        match tests.iter_mut().find(|(known, _)| known == name) {
+            Some(test) => test.1 = score,
+            None => tests.push((name, score)),
+        }
+    }
+    tests
+}
+
+fn tests(lines: &[MetricsLine]) -> String {
+    let tests = last_tests(lines);
+    let tables = tests
+        .iter()
+        .map(|(name, score)| format!("<h3><bdi>{}</bdi></h3>\n{}", escape(name), speakers(score)))
+        .collect::<String>();
+    if tables.is_empty() { tables } else { format!("<h2>Tests by speaker</h2>\n{tables}") }
+}
+
+fn dev_speakers(lines: &[MetricsLine]) -> String {
+    let Some((update, score)) = best(lines) else { return String::new() };
+    format!("<h2>Dev by speaker, at update {}</h2>\n{}", count(update), speakers(score))
+}
+
+fn recipe(yaml: Option<&str>) -> String {
+    match yaml {
+        // The line end: HTML drops the first one of a <pre>.
+        Some(yaml) => format!("<details><summary>Resolved recipe</summary>\n<pre>\n{}</pre></details>\n", escape(yaml)),
+        None => "<p class=soft>The folder has no recipe.yaml that can be read.</p>\n".into(),
+    }
+}

@@ -1,0 +1,89 @@
+//! What a resume needs: weights, optimiser, and how far the run is, saved together.
+
+use std::path::Path;
+
+use klang_wav2vec2::checkpoint::{read_safetensors, write_safetensors};
+use serde::{Deserialize, Serialize};
+
+use super::{RunFolder, metrics};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::model::Recogniser;
+use crate::optimiser::AdamW;
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Updates done.
+    pub update: u64,
+    /// The epoch that the next update reads from.
+    pub epoch: u64,
+    /// Batches of that epoch that are used up.
+    pub batches: u64,
+    /// Best dev WER and CER so far.
+    pub best: Option<[f64; 2]>,
+    /// Evaluations since.
+    pub since_best: u64,
+    /// Wall-clock seconds so far.
+    pub seconds: f64,
+    /// Whether training ended, by its updates or its patience.
+    pub finished: bool,
+}
+
+/// A state on disk.
+#[derive(Debug)]
+pub struct SavedState;
+
+impl SavedState {
+    /// Saves weights, optimiser and progress: all three beside the old ones, then in their place.
+    ///
+    /// # Errors
+    /// A failing file system; the old state then still stands.
+    pub fn write(run: &RunFolder, model: &Recogniser, optimiser: &AdamW, progress: &Progress) -> Result<()> {
+        let fresh = tempfile::Builder::new()
+            .prefix(".state-")
+            .suffix(".tmp")
+            .tempdir_in(run.path())
+            .map_err(Error::io(run.path()))?;
+        write_safetensors(&fresh.path().join("weights.safetensors"), &model.parameters(), &[])?;
+        write_safetensors(&fresh.path().join("optimiser.safetensors"), &optimiser.state()?, &[])?;
+        let text = serde_json::to_string_pretty(progress).map_err(|error| Error::io(run.state())(error.into()))?;
+        files::write(&fresh.path().join("progress.json"), text.as_bytes())?;
+        files::replace_folder(fresh, &run.state())
+    }
+
+    /// Puts a saved state back into model and optimiser, and cuts the metrics back to it.
+    ///
+    /// # Errors
+    /// A state that is missing, damaged, or of another model.
+    pub fn restore(run: &RunFolder, model: &Recogniser, optimiser: &mut AdamW) -> Result<Progress> {
+        let refuse = |path: &Path, message: String| Error::Run {
+            path: run.path().into(),
+            message: format!("{}: {message}", path.display()),
+        };
+        // A crash between the two renames of a save leaves the old state under this name.
+        let old = run.state().with_extension("old");
+        let folder = if run.state().exists() { run.state() } else { old };
+        let path = folder.join("progress.json");
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| refuse(&path, format!("{error}; the run ended before its first save, start it anew")))?;
+        let progress: Progress = serde_json::from_str(&text).map_err(|error| refuse(&path, error.to_string()))?;
+        let path = folder.join("weights.safetensors");
+        let mut weights = read_safetensors(&path)?;
+        for (name, parameter) in model.parameters() {
+            let saved = weights.remove(&name).ok_or_else(|| refuse(&path, format!("{name} is missing")))?;
+            if saved.size() != parameter.size() {
+                return Err(refuse(
+                    &path,
+                    format!("{name} has shape {:?}, the model {:?}", saved.size(), parameter.size()),
+                ));
+            }
+            tch::no_grad(|| parameter.shallow_clone().f_copy_(&saved))?;
+        }
+        let path = folder.join("optimiser.safetensors");
+        optimiser.restore(read_safetensors(&path)?).map_err(|message| refuse(&path, message))?;
+        metrics::rewind(&run.metrics(), progress.update)?;
+        Ok(progress)
+    }
+}
