@@ -100,7 +100,7 @@ fn number(value: f64, step: f64) -> String {
     let decimals = (-step.log10().floor()).max(0.0) as usize;
     match step {
         _ if value == 0.0 => "0".into(),
-        _ if step < 1e-3 || step >= 1e6 => format!("{value:.1e}").replace(".0e", "e"),
+        _ if !(1e-3..1e6).contains(&step) => format!("{value:.1e}").replace(".0e", "e"),
         _ if step >= 1000.0 => format!("{:.0}k", value / 1000.0),
         _ => format!("{value:.decimals$}"),
     }

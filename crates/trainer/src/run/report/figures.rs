@@ -110,12 +110,12 @@ fn of_training(lines: &[MetricsLine]) -> Vec<Plot> {
         _ => None,
     });
     let plot = |title, note: &str, unit, curves| Plot { title, note: note.into(), unit, curves, mark: None };
-    let rates = vec![mean, site("highest site", f64::max), site("lowest site", f64::min)];
+    let rates = vec![mean, site("highest", f64::max), site("lowest", f64::min)];
     vec![
         plot("Learning rate", "", Unit::Number, vec![learning_rate]),
         plot("Frames", "share of real frames", Unit::Percent, vec![blank, dev_blank, masked]),
         plot("Gradient norm", "before clipping", Unit::Magnitude, vec![gradient_norm]),
-        plot("KL-Norm’s rate", "nats per channel", Unit::Number, rates),
+        plot("KL-Norm’s rate", "nats per channel, over sites", Unit::Number, rates),
         plot("λ", "weight of KL-Norm’s rate in the loss", Unit::Number, vec![weight]),
     ]
 }

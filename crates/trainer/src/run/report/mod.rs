@@ -205,13 +205,4 @@ mod tests {
         let page = std::fs::read_to_string(run.report()).unwrap();
         assert!(page.contains("metrics.jsonl: line 2") && page.contains("at update 60"), "{page}");
     }
-
-    #[test]
-    fn demo() {
-        for entry in std::fs::read_dir("/tmp/klang-report").unwrap() {
-            let start = std::time::Instant::now();
-            write_report(&RunFolder { path: entry.unwrap().path() }).unwrap();
-            eprintln!("{:?}", start.elapsed());
-        }
-    }
 }

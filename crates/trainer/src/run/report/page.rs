@@ -87,13 +87,11 @@ fn warnings(contents: &Contents) -> String {
         MetricsLine::Dev { update, behaviour, .. } => Some((format!("dev (update {update})"), behaviour)),
         _ => None,
     });
-    if let Some((_, Behaviour { non_empty, blank, loss, .. })) = &dev {
-        if *non_empty == 0.0 {
-            warnings.push(format!(
-                "Every hypothesis on dev is empty: {} of frames are blank, loss {loss:.2} nats per label. Early on this is usual; if it lasts, raise train.flat_start_updates, lower train.batch_seconds, or train longer.",
-                share(*blank)
-            ));
-        }
+    if let Some((_, Behaviour { blank, loss, .. })) = dev.as_ref().filter(|(_, behaviour)| behaviour.non_empty == 0.0) {
+        warnings.push(format!(
+            "Every hypothesis on dev is empty: {} of frames are blank, loss {loss:.2} nats per label. Early on this is usual; if it lasts, raise train.flat_start_updates, lower train.batch_seconds, or train longer.",
+            share(*blank)
+        ));
     }
     let tests = lines.iter().filter_map(|line| match line {
         MetricsLine::Test { name, behaviour, .. } => Some((format!("test {name}"), behaviour)),
@@ -102,8 +100,12 @@ fn warnings(contents: &Contents) -> String {
     for (set, behaviour) in dev.into_iter().chain(tests) {
         if behaviour.infeasible > 0 {
             warnings.push(format!(
-                "On {set}, {} utterances have more labels than their frames can carry; they count in the WER, not in the loss.",
-                behaviour.infeasible
+                "On {set}, {} more labels than frames can carry; this counts in the WER, not in the loss.",
+                if behaviour.infeasible == 1 {
+                    "1 utterance has".into()
+                } else {
+                    format!("{} utterances have", count(behaviour.infeasible))
+                }
             ));
         }
         if !behaviour.loss.is_finite() {

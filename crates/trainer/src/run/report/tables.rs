@@ -76,15 +76,17 @@ pub(super) fn rates_by_site(lines: &[MetricsLine]) -> String {
         .collect();
     let names: String = sites.iter().map(|site| format!("<th scope=col>{}</th>", escape(site))).collect();
     format!(
-        "<h2>KL-Norm’s rate by site</h2>\n<p>Nats per channel at update {update}. Near 0, a site’s channels say nothing.</p>\n\
-         <table><thead><tr><th></th>{names}</tr></thead>\n<tbody>{rows}</tbody></table>\n"
+        "<h2>KL-Norm’s rate by site</h2>\n<p>Nats per channel at update {}. Near 0, a site’s channels say nothing.</p>\n\
+         <table><thead><tr><th></th>{names}</tr></thead>\n<tbody>{rows}</tbody></table>\n",
+        count(*update)
     )
 }
 
 /// How fast, over the run and lately.
 pub(super) fn speed(lines: &[MetricsLine]) -> String {
-    type Pick = fn(&MetricsLine) -> Option<f64>;
-    let picks: [(&str, Pick, fn(f64) -> String); 5] = [
+    /// Name, value, and how it is shown.
+    type Row = (&'static str, fn(&MetricsLine) -> Option<f64>, fn(f64) -> String);
+    let picks: [Row; 5] = [
         (
             "seconds of audio a second, training",
             |line| match line {
