@@ -18,8 +18,7 @@ pub fn read_transcripts(path: &Path) -> Result<Vec<Transcript>, Error> {
     let transcripts = if ROWS.contains(&files::extension(path).as_str()) {
         read_rows(path)?
     } else {
-        let content =
-            std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+        let content = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
         if content.trim_start_matches('\u{feff}').trim_start().starts_with('{') {
             read_rows(path)?
         } else {

@@ -92,6 +92,7 @@ impl Compute {
     /// A GPU that was asked for and is not there.
     pub fn decide(device: DeviceChoice, precision: PrecisionChoice, threads: Option<usize>) -> Result<Compute> {
         load_cuda();
+        keep_freed_memory();
         if let Some(threads) = threads {
             tch::set_num_threads(threads.clamp(1, 1024) as i32);
         }
@@ -156,6 +157,28 @@ fn load_cuda() {
         Ok(library) => std::mem::forget(library),
         Err(_) => log_once_without_cuda(),
     }
+}
+
+/// Tells the C library to keep freed memory for the next tensor. libtorch has no cache of its own on the CPU, and by
+/// default every large tensor is mapped and zeroed anew: a sixth of a small model's training time.
+fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt only sets two numbers in the allocator; both are documented options.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+    }
+}
+
+/// Processor seconds that this process has used, on all cores together; none where the system does not tell.
+pub fn processor_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the name in parentheses, and may hold anything; utime and stime are fields 14 and 15.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    const TICKS_PER_SECOND: f64 = 100.0; // Linux's USER_HZ, fixed for /proc
+    Some(ticks / TICKS_PER_SECOND)
 }
 
 fn log_once_without_cuda() {

@@ -8,7 +8,7 @@ use tch::Kind;
 
 use crate::data::{Dataset, Loader, LoaderSettings, plan_in_order};
 use crate::error::Result;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Oddities};
 use crate::model::Recogniser;
 
 /// What scoring gives.
@@ -55,12 +55,11 @@ pub fn evaluate(
     let (mut loss, mut labels, mut frames, mut blank_frames) = (0.0, 0usize, 0usize, 0usize);
     let mut behaviour = Behaviour::default();
     let mut pairs = Vec::new();
+    let mut oddities = Oddities::default();
     let _guard = tch::no_grad_guard();
     for batch in Loader::start(plan_in_order(&data.items, batch_seconds), settings) {
         let batch = batch?;
-        for (id, warning) in &batch.warnings {
-            observer.event(Event::Warning(&format!("{id}: {warning}")));
-        }
+        oddities.say(&batch.warnings, observer);
         let recognition = model.forward(&batch.waveforms()?, Pass::Evaluation)?;
         let readings = model.read(&recognition)?;
         let mut feasible = Vec::new();

@@ -1,5 +1,8 @@
 //! What a training says while it runs; the binary decides how it looks.
 
+use std::collections::HashMap;
+use std::mem::Discriminant;
+
 use klang_text::Score;
 
 /// Something worth saying.
@@ -78,4 +81,58 @@ pub trait Observer {
 /// Nobody watches.
 impl Observer for () {
     fn event(&mut self, _: Event) {}
+}
+
+/// Passes on what is odd about audio files: each kind a few times by name, then only that there are more.
+#[derive(Debug, Default)]
+pub(crate) struct Oddities {
+    said: HashMap<Discriminant<klang_audio::Warning>, usize>,
+}
+
+/// Files named for each kind of oddity.
+const NAMED: usize = 3;
+
+impl Oddities {
+    /// Says what is new about (id, warning) pairs.
+    pub(crate) fn say(&mut self, warnings: &[(String, klang_audio::Warning)], observer: &mut dyn Observer) {
+        for (id, warning) in warnings {
+            let count = self.said.entry(std::mem::discriminant(warning)).or_default();
+            *count += 1;
+            match *count {
+                NAMED => {
+                    observer.event(Event::Warning(&format!("{id}: {warning} (more files like this are not named)")))
+                }
+                count if count < NAMED => observer.event(Event::Warning(&format!("{id}: {warning}"))),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Vec<String>);
+
+    impl Observer for Heard {
+        fn event(&mut self, event: Event) {
+            if let Event::Warning(text) = event {
+                self.0.push(text.into());
+            }
+        }
+    }
+
+    #[test]
+    fn a_thousand_upsampled_files_give_three_lines_and_other_oddities_are_still_said() {
+        let mut heard = Heard::default();
+        let mut oddities = Oddities::default();
+        for number in 0..1000 {
+            oddities.say(&[(format!("u{number}"), klang_audio::Warning::Upsampled { from: 8000 })], &mut heard);
+        }
+        oddities.say(&[("late".into(), klang_audio::Warning::Damaged { packets: 1 })], &mut heard);
+        assert_eq!(heard.0.len(), NAMED + 1);
+        assert!(heard.0[NAMED - 1].contains("more files") && heard.0[NAMED].starts_with("late"), "{:?}", heard.0);
+    }
 }

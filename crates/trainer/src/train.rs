@@ -7,10 +7,10 @@ use klang_text::Score;
 use tch::Tensor;
 
 use crate::data::{AudioCache, EpochPlan, LoadedBatch, Loader, LoaderSettings};
-use crate::device::Compute;
+use crate::device::{Compute, processor_seconds};
 use crate::error::Result;
 use crate::evaluate::{Evaluation, evaluate};
-use crate::event::{Event, Observer, UpdateReport};
+use crate::event::{Event, Observer, Oddities, UpdateReport};
 use crate::model::{Recogniser, find_model};
 use crate::optimiser::{AdamW, AdamWConfig};
 use crate::prepare::Preparation;
@@ -29,6 +29,8 @@ pub struct Outcome {
     pub tests: Vec<(String, Score)>,
     /// Wall-clock seconds, over all resumes.
     pub seconds: f64,
+    /// Processor seconds of this process, on all cores together; none where the system does not tell.
+    pub processor_seconds: Option<f64>,
 }
 
 /// Whether a run folder is new or goes on.
@@ -74,6 +76,7 @@ struct Trainer<'a> {
     feature_encoder_learns: bool,
     clock: Instant,
     log: Log,
+    oddities: Oddities,
 }
 
 impl<'a> Trainer<'a> {
@@ -101,6 +104,7 @@ impl<'a> Trainer<'a> {
             feature_encoder_learns: !frozen,
             clock: Instant::now(),
             log: Log::default(),
+            oddities: Oddities::default(),
         })
     }
 
@@ -117,7 +121,13 @@ impl<'a> Trainer<'a> {
         }
         let tests = self.score_tests(observer)?;
         write_report(self.run)?;
-        Ok(Outcome { updates: self.progress.update, best: self.progress.best, tests, seconds: self.seconds() })
+        Ok(Outcome {
+            updates: self.progress.update,
+            best: self.progress.best,
+            tests,
+            seconds: self.seconds(),
+            processor_seconds: processor_seconds(),
+        })
     }
 
     /// One epoch, or what is left of it.
@@ -146,9 +156,7 @@ impl<'a> Trainer<'a> {
             if loaded.is_empty() {
                 break;
             }
-            for (id, warning) in loaded.iter().flat_map(|batch| &batch.warnings) {
-                observer.event(Event::Warning(&format!("{id}: {warning}")));
-            }
+            loaded.iter().for_each(|batch| self.oddities.say(&batch.warnings, observer));
             let step = Step {
                 recipe: self.recipe,
                 model: self.model,

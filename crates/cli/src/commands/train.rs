@@ -17,9 +17,12 @@ pub fn run(arguments: &TrainArguments) -> Result<Ending> {
         None => PathBuf::from("runs").join(arguments.recipe.recipe.file_stem().unwrap_or("run".as_ref())),
     };
     let begin = if arguments.resume { Begin::Resume } else { Begin::Fresh };
-    let Outcome { updates, best, tests, seconds } = train(&recipe, &folder, begin, &mut Console::new())
-        .with_context(|| format!("training {}", arguments.recipe.recipe.display()))?;
-    output::note(&format!("{updates} updates in {}", clock(seconds)));
+    let Outcome { updates, best, tests, seconds, processor_seconds } =
+        train(&recipe, &folder, begin, &mut Console::new())
+            .with_context(|| format!("training {}", arguments.recipe.recipe.display()))?;
+    let used =
+        processor_seconds.map_or(String::new(), |used| format!(", {} of one core's time in this process", clock(used)));
+    output::note(&format!("{updates} updates in {}{used}", clock(seconds)));
     if let Some([wer, cer]) = best {
         output::line(&format!("best dev WER {:.2} % CER {:.2} %", wer * 100.0, cer * 100.0))?;
     }

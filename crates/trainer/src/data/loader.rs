@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use klang_audio::{Segment, Waveform, normalise};
+use klang_audio::{Segment, Warning, Waveform, normalise};
 use klang_wav2vec2::WaveformBatch;
 
 use super::{BatchPlan, Item, RowPlan};
@@ -78,7 +78,7 @@ pub struct LoadedBatch {
     /// In the order planned.
     pub rows: Vec<LoadedRow>,
     /// What is odd about their files, each said once by the reader: (id, warning).
-    pub warnings: Vec<(String, String)>,
+    pub warnings: Vec<(String, Warning)>,
 }
 
 impl LoadedBatch {
@@ -190,7 +190,7 @@ fn load(plan: &BatchPlan, settings: &LoaderSettings) -> Result<LoadedBatch> {
     Ok(batch)
 }
 
-fn load_row(row: &RowPlan, settings: &LoaderSettings, warnings: &mut Vec<(String, String)>) -> Result<LoadedRow> {
+fn load_row(row: &RowPlan, settings: &LoaderSettings, warnings: &mut Vec<(String, Warning)>) -> Result<LoadedRow> {
     let mut samples = Vec::new();
     for (item, change) in &row.parts {
         let (waveform, odd) = read(item, settings)?;
@@ -213,7 +213,7 @@ fn load_row(row: &RowPlan, settings: &LoaderSettings, warnings: &mut Vec<(String
     Ok(LoadedRow { items: row.parts.iter().map(|(item, _)| item.clone()).collect(), samples })
 }
 
-fn read(item: &Item, settings: &LoaderSettings) -> Result<(Waveform, Vec<String>)> {
+fn read(item: &Item, settings: &LoaderSettings) -> Result<(Waveform, Vec<Warning>)> {
     let utterance = &item.utterance;
     // One id may name other audio in another manifest; the file and offset do not.
     let key =
@@ -225,7 +225,7 @@ fn read(item: &Item, settings: &LoaderSettings) -> Result<(Waveform, Vec<String>
     let decoded = klang_audio::load(&utterance.audio, settings.audio.sampling_rate, segment)
         .map_err(|source| Error::Audio { id: utterance.id.clone(), source })?;
     settings.cache.put(key, &decoded.waveform);
-    Ok((decoded.waveform, decoded.warnings.iter().map(|warning| warning.to_string()).collect()))
+    Ok((decoded.waveform, decoded.warnings))
 }
 
 #[cfg(test)]
