@@ -37,6 +37,9 @@ pub enum Units {
     /// One label per Unicode code point after NFC.
     #[default]
     Characters,
+    /// One label per word of the training text: for closed vocabularies, such as digits or commands. A word that training
+    /// did not hold cannot be recognised.
+    Words,
 }
 
 /// What happens to punctuation.

@@ -11,6 +11,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::error::excerpt;
+use crate::normalise::Units;
 use crate::{Error, SpecialTokens};
 
 /// Tokens in the order of their ids, of which some are special: blank, unknown, word delimiter.
@@ -19,6 +20,8 @@ pub struct Vocabulary {
     tokens: Vec<String>,
     /// The ids of single characters that are text.
     characters: HashMap<char, u32>,
+    /// The ids of longer tokens that are text: whole words.
+    words: HashMap<String, u32>,
     /// Whether a token is no text, by id. The delimiter is not among these: it decodes to a space.
     special: Vec<bool>,
     blank: u32,
@@ -51,20 +54,31 @@ impl Vocabulary {
     /// # Errors
     /// [`Error::SpecialInText`] if a text holds `|`, `<pad>` or `<unk>`, [`Error::NoCharacters`] if there is nothing but white space.
     pub fn from_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
+        Self::of_units(Units::Characters, texts)
+    }
+
+    /// As [`Vocabulary::from_texts`], with characters or whole words behind the special tokens.
+    ///
+    /// # Errors
+    /// Those of [`Vocabulary::from_texts`].
+    pub fn of_units<'a>(units: Units, texts: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
         const SPECIAL: [&str; 3] = ["<pad>", "<unk>", "|"];
-        let mut characters = BTreeSet::new();
+        let mut tokens = BTreeSet::new();
         let mut count = 0;
         for text in texts {
             count += 1;
             if let Some(token) = SPECIAL.into_iter().find(|token| text.contains(token)) {
                 return Err(Error::SpecialInText { number: count, token: token.to_owned(), excerpt: excerpt(text) });
             }
-            characters.extend(text.chars().filter(|c| !c.is_whitespace()));
+            match units {
+                Units::Characters => tokens.extend(text.chars().filter(|c| !c.is_whitespace()).map(String::from)),
+                Units::Words => tokens.extend(text.split_whitespace().map(str::to_owned)),
+            }
         }
-        if characters.is_empty() {
+        if tokens.is_empty() {
             return Err(Error::NoCharacters { texts: count });
         }
-        let tokens = SPECIAL.into_iter().map(str::to_owned).chain(characters.into_iter().map(String::from)).collect();
+        let tokens = SPECIAL.into_iter().map(str::to_owned).chain(tokens).collect();
         Self::new(tokens, &SpecialTokens::default(), Path::new("vocabulary"))
     }
 
@@ -128,7 +142,12 @@ impl Vocabulary {
             .filter(|&(id, _)| !special[id as usize] && Some(id) != delimiter)
             .filter_map(|(id, token)| Some((single_character(token)?, id)))
             .collect();
-        Ok(Self { characters, special, blank, unknown, delimiter, tokens })
+        let words = (0..)
+            .zip(&tokens)
+            .filter(|&(id, token)| !special[id as usize] && Some(id) != delimiter && single_character(token).is_none())
+            .map(|(id, token)| (token.clone(), id))
+            .collect();
+        Ok(Self { characters, words, special, blank, unknown, delimiter, tokens })
     }
 
     /// `vocab.json`: an object of token and id, by id, indented by two spaces.
@@ -138,7 +157,8 @@ impl Vocabulary {
         format!("{:#}\n", Value::Object(entries.collect()))
     }
 
-    /// The labels of a normalised text: one per character; a run of white space between words is one delimiter.
+    /// The labels of a normalised text: one per word that is a token of its own, otherwise one per character; a run of
+    /// white space between words is one delimiter.
     ///
     /// A character that is spelled like a special token (a literal `|`) is unknown. So is a space if there is no delimiter.
     #[must_use]
@@ -147,6 +167,10 @@ impl Vocabulary {
         for (i, word) in text.split_whitespace().enumerate() {
             if i > 0 {
                 self.push(&mut encoded, ' ', self.delimiter);
+            }
+            if let Some(&label) = self.words.get(word) {
+                encoded.labels.push(label);
+                continue;
             }
             for c in word.chars() {
                 self.push(&mut encoded, c, self.characters.get(&c).copied());

@@ -123,3 +123,16 @@ fn malformed_files_are_refused_with_their_name() {
     let error = Vocabulary::from_vocab_json(BASE_960H, Path::new("vocab.json"), &same).unwrap_err();
     assert!(matches!(error, Error::SpecialsCollide { .. }), "{error}");
 }
+
+#[test]
+fn words_are_labels_of_their_own_where_they_are_asked_for() {
+    let vocabulary = Vocabulary::of_units(crate::Units::Words, ["two one", "a two"]).unwrap();
+    assert_eq!(vocabulary.tokens(), ["<pad>", "<unk>", "|", "a", "one", "two"]);
+    assert_eq!(vocabulary.encode("two a").labels, [5, 2, 3]);
+    assert_eq!(vocabulary.decode(&[5, 2, 3, 2, 4]), "two a one");
+    let strange = vocabulary.encode("two on");
+    assert_eq!((strange.labels, strange.unknown), (vec![5, 2, 1, 1], vec!['o', 'n']));
+    let again =
+        Vocabulary::from_vocab_json(vocabulary.to_vocab_json(), Path::new("v"), &SpecialTokens::default()).unwrap();
+    assert_eq!(again, vocabulary);
+}

@@ -32,6 +32,9 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// Something that a recipe names and that cannot be used, found before any work starts.
+    #[error(transparent)]
+    BeforeWork(Box<Error>),
     /// Data that cannot be trained or tested on.
     #[error("{}: {message}", path.display())]
     Data {
@@ -123,10 +126,15 @@ impl Error {
             Error::RecipeFile { .. }
                 | Error::RecipeValue { .. }
                 | Error::Set { .. }
+                | Error::BeforeWork(_)
                 | Error::Device { .. }
                 | Error::Run { .. }
                 | Error::Wav2Vec2(klang_wav2vec2::Error::Config { .. })
         )
+    }
+
+    pub(crate) fn before_work(error: impl Into<Error>) -> Error {
+        Error::BeforeWork(Box::new(error.into()))
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {

@@ -27,8 +27,9 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
 /// A crash between the two renames leaves the old folder beside the new place, under a name that ends in `.old`.
 pub(crate) fn replace_folder(fresh: tempfile::TempDir, folder: &Path) -> Result<()> {
     let old = folder.with_extension("old");
-    let _ = std::fs::remove_dir_all(&old);
+    // Where there is no folder, the old one is what such a crash left, and stays until the new one is in place.
     if folder.exists() {
+        let _ = std::fs::remove_dir_all(&old);
         std::fs::rename(folder, &old).map_err(Error::io(folder))?;
     }
     std::fs::rename(fresh.keep(), folder).map_err(Error::io(folder))?;

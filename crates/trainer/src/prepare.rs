@@ -37,7 +37,7 @@ impl Preparation {
     /// # Errors
     /// Whatever is wrong with the recipe's files, by file and line.
     pub fn new(recipe: &Recipe) -> Result<Preparation> {
-        Preparation::build(recipe, false)
+        Preparation::build(recipe, false).map_err(Error::before_work)
     }
 
     /// As [`Preparation::new`], with the corpus checked as `klang check` does.
@@ -45,7 +45,7 @@ impl Preparation {
     /// # Errors
     /// As [`Preparation::new`].
     pub fn checked(recipe: &Recipe) -> Result<Preparation> {
-        Preparation::build(recipe, true)
+        Preparation::build(recipe, true).map_err(Error::before_work)
     }
 
     fn build(recipe: &Recipe, thorough: bool) -> Result<Preparation> {
@@ -150,7 +150,7 @@ type Fitted = (ModelSpec, Option<(ModelPath, Head)>, Vec<String>);
 fn fit_model(recipe: &Recipe, train: &[Utterance], normaliser: &Normaliser) -> Result<Fitted> {
     let texts: Vec<String> =
         train.iter().filter_map(|utterance| Some(normaliser.apply(utterance.text.as_deref()?))).collect();
-    let own = Vocabulary::from_texts(texts.iter().map(String::as_str))?;
+    let own = Vocabulary::of_units(recipe.text.units, texts.iter().map(String::as_str))?;
     let mut notes = Vec::new();
     if recipe.model.init == "random" {
         let config = ModelConfig::of_size(&recipe.model.size).unwrap_or_default();

@@ -118,17 +118,18 @@ impl ModelConfig {
     pub fn read(path: &Path) -> Result<ModelConfig> {
         let text = crate::checkpoint::read_text(path, CONFIG_BYTES)?;
         let parse = |source| Error::ConfigFile { path: path.into(), source };
+        let refuse = |error| Error::ConfigValue { path: path.into(), source: Box::new(error) };
         let json: serde_json::Value = serde_json::from_str(&text).map_err(parse)?;
         let kind = json.get("model_type").and_then(|kind| kind.as_str());
         if kind != Some("wav2vec2") {
-            return Err(Error::Config {
+            return Err(refuse(Error::Config {
                 key: "model_type",
                 given: kind.map_or("absent".into(), |kind| format!("`{kind}`")),
                 allowed: "`wav2vec2`".into(),
-            });
+            }));
         }
         let config: ModelConfig = serde_json::from_str(&text).map_err(parse)?;
-        config.check()?;
+        config.check().map_err(refuse)?;
         Ok(config)
     }
 

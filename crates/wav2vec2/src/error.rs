@@ -18,6 +18,14 @@ pub enum Error {
         /// What is allowed.
         allowed: String,
     },
+    /// A config.json whose values cannot be built.
+    #[error("{}: {source}", path.display())]
+    ConfigValue {
+        /// The file.
+        path: PathBuf,
+        /// Which value, and what is allowed.
+        source: Box<Error>,
+    },
     /// A config.json that does not parse.
     #[error("{}: not a Wav2Vec2 configuration: {source}", path.display())]
     ConfigFile {

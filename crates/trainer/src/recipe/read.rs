@@ -43,7 +43,7 @@ impl Recipe {
 
 fn read_document(path: &Path, depth: usize) -> Result<Value> {
     let refuse = |message: String| Error::RecipeFile { path: path.into(), message };
-    let text = klang_wav2vec2::checkpoint::read_text(path, RECIPE_BYTES)?;
+    let text = klang_wav2vec2::checkpoint::read_text(path, RECIPE_BYTES).map_err(Error::before_work)?;
     // Read as a recipe first, for the line and column of what is wrong; then as a tree, for what was actually said.
     serde_yaml::from_str::<Recipe>(&text).map_err(|error| refuse(error.to_string()))?;
     let mut document: Value = serde_yaml::from_str(&text).map_err(|error| refuse(error.to_string()))?;

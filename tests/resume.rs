@@ -1,0 +1,129 @@
+//! A run that was stopped, and goes on.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{Dir, recipe};
+
+const UPDATES: u64 = 60;
+
+/// Everything random that a training has: augmentation, joining, masking, dropout, dropped layers, KL-Norm's noise; and
+/// updates of several batches, which an epoch's end cuts short.
+fn full_recipe() -> String {
+    recipe(
+        UPDATES,
+        "norm: {kind: kl_norm, warmup: [0.0, 0.5]}",
+        "augment: {speed: [0.8, 1.25], noise_db: [10, 40], noise_chance: 0.5, colour_db: 4, silence: 0.1, join_chance: 0.3}",
+        "accumulate: 2\n  mask: {time: {share: 0.2, length: 2}, channel: {share: 0.1, length: 2}}\n  flat_start_updates: 15",
+    )
+    .replace("evaluate_every: 2", "evaluate_every: 10")
+    .replace("hidden_size: 16", "hidden_dropout: 0.2, attention_dropout: 0.1, layerdrop: 0.2, hidden_size: 16")
+}
+
+/// Starts a training and kills it, without warning, once it has saved a state.
+fn start_and_kill(dir: &Dir, run: &str) -> u64 {
+    let mut training = dir.klang(["train", "recipe.yaml", "--run", run]).start();
+    let state = dir.path(run).join("state/progress.json");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !state.exists() && Instant::now() < deadline {
+        sleep(Duration::from_millis(1));
+    }
+    training.kill().expect("SIGKILL");
+    let status = training.wait().expect("an end");
+    assert!(!status.success(), "the training ended before it could be stopped: {status}");
+    dir.json(&format!("{run}/state/progress.json"))["update"].as_u64().expect("a number")
+}
+
+/// What training and scoring said, without what depends on the clock.
+fn timeless(dir: &Dir, run: &str) -> Vec<Value> {
+    let mut lines = dir.json_lines(&format!("{run}/metrics.jsonl"));
+    lines.retain(|line| line["kind"] != "run");
+    for line in &mut lines {
+        let map = line.as_object_mut().expect("an object");
+        for key in ["seconds", "audio_seconds_per_second", "waiting"] {
+            map.remove(key);
+        }
+        if let Some(Value::Object(behaviour)) = map.get_mut("behaviour") {
+            behaviour.remove("seconds");
+        }
+    }
+    lines
+}
+
+#[test]
+fn a_killed_run_ends_as_if_it_had_never_been_stopped() {
+    let dir = Dir::with_recipe(1);
+    dir.write("recipe.yaml", full_recipe());
+    dir.klang(["train", "recipe.yaml", "--run", "whole"]).succeeds();
+    let update = start_and_kill(&dir, "stopped");
+    assert!((10..UPDATES).contains(&update), "{update}");
+    let resumed = dir.klang(["train", "recipe.yaml", "--run", "stopped", "--resume"]).succeeds();
+    resumed.says(&[&format!("resuming after update {update}")]);
+
+    for model in ["best", "last"] {
+        let weights = |run: &str| dir.bytes(&format!("{run}/{model}/model.safetensors"));
+        assert!(weights("whole") == weights("stopped"), "the weights of {model} differ after a stop at {update}");
+    }
+    assert_eq!(timeless(&dir, "whole"), timeless(&dir, "stopped"));
+    // The comparison is of a run in which everything took part.
+    let lines = timeless(&dir, "whole");
+    let last = lines.iter().rfind(|line| line["kind"] == "train").expect("a line");
+    assert!(last["masked"].as_f64() > Some(0.0) && last["rate_weight"].as_f64() > Some(0.0), "{last}");
+    assert!(last["epoch"].as_u64() > Some(10), "{last}");
+}
+
+#[test]
+fn a_crash_while_the_state_was_being_replaced_loses_nothing() {
+    let dir = Dir::with_recipe(1);
+    dir.write("recipe.yaml", full_recipe());
+    let update = start_and_kill(&dir, "run");
+    // What a crash between the two renames of a save leaves behind.
+    fs::rename(dir.path("run/state"), dir.path("run/state.old")).expect("a rename");
+    let resumed = dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).succeeds();
+    resumed.says(&[&format!("resuming after update {update}")]);
+    assert_eq!(dir.json("run/state/progress.json")["update"], UPDATES);
+    assert!(!dir.path("run/state.old").exists());
+}
+
+#[test]
+fn a_finished_run_is_resumed_to_no_effect() {
+    let dir = Dir::with_recipe(3);
+    dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
+    let weights = dir.bytes("run/last/model.safetensors");
+    dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).succeeds().says(&["resuming after update 3"]);
+    assert!(dir.bytes("run/last/model.safetensors") == weights);
+}
+
+#[test]
+fn a_run_is_not_resumed_with_another_recipe() {
+    let dir = Dir::with_recipe(3);
+    dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
+    let other = ["train", "recipe.yaml", "--run", "run", "--resume", "--set", "train.learning_rate=0.002"];
+    let refused = dir.klang(other).is_refused(2);
+    refused.says(&["run folder run", "- learning_rate: 0.001", "+ learning_rate: 0.002", "--run DIR"]);
+    assert!(!refused.stderr.contains("updates:"), "only what differs is listed\n{refused}");
+}
+
+#[test]
+fn where_there_is_no_run_there_is_nothing_to_resume() {
+    let dir = Dir::with_recipe(1);
+    dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).is_refused(2).says(&["run folder run", "--resume"]);
+    assert!(!dir.path("run").exists());
+}
+
+#[test]
+fn a_damaged_state_is_named_and_nothing_panics() {
+    let dir = Dir::with_recipe(2);
+    dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
+    for name in ["run/state/optimiser.safetensors", "run/state/weights.safetensors", "run/state/progress.json"] {
+        let whole = dir.bytes(name);
+        dir.write(name, &whole[..whole.len() / 2]);
+        let resumed = dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).run();
+        assert!(matches!(resumed.code, Some(1 | 2)), "\n{resumed}");
+        resumed.says(&[name]);
+        dir.write(name, whole);
+    }
+}
