@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::{Dir, recipe};
 
-const UPDATES: u64 = 60;
+const UPDATES: u64 = 50;
 
 /// Everything random that a training has: augmentation, joining, masking, dropout, dropped layers, KL-Norm's noise; and
 /// updates of several batches, which an epoch's end cuts short.

@@ -22,6 +22,8 @@ pub struct Vocabulary {
     characters: HashMap<char, u32>,
     /// The ids of longer tokens that are text: whole words.
     words: HashMap<String, u32>,
+    /// Whether all letters are capitals, as in most English checkpoints.
+    capitals: bool,
     /// Whether a token is no text, by id. The delimiter is not among these: it decodes to a space.
     special: Vec<bool>,
     blank: u32,
@@ -137,7 +139,7 @@ impl Vocabulary {
             // "</s>" named as delimiter, as some checkpoints do, stays the delimiter.
             special[id as usize] = Some(id) != delimiter;
         }
-        let characters = (0..)
+        let characters: HashMap<char, u32> = (0..)
             .zip(&tokens)
             .filter(|&(id, _)| !special[id as usize] && Some(id) != delimiter)
             .filter_map(|(id, token)| Some((single_character(token)?, id)))
@@ -147,7 +149,9 @@ impl Vocabulary {
             .filter(|&(id, token)| !special[id as usize] && Some(id) != delimiter && single_character(token).is_none())
             .map(|(id, token)| (token.clone(), id))
             .collect();
-        Ok(Self { characters, words, special, blank, unknown, delimiter, tokens })
+        let letters = || characters.keys();
+        let capitals = letters().any(|c: &char| c.is_uppercase()) && !letters().any(|c| c.is_lowercase());
+        Ok(Self { characters, words, capitals, special, blank, unknown, delimiter, tokens })
     }
 
     /// `vocab.json`: an object of token and id, by id, indented by two spaces.
@@ -159,6 +163,8 @@ impl Vocabulary {
 
     /// The labels of a normalised text: one per word that is a token of its own, otherwise one per character; a run of
     /// white space between words is one delimiter.
+    ///
+    /// Where all letters of the vocabulary are capitals, small letters take theirs.
     ///
     /// A character that is spelled like a special token (a literal `|`) is unknown. So is a space if there is no delimiter.
     #[must_use]
@@ -173,10 +179,20 @@ impl Vocabulary {
                 continue;
             }
             for c in word.chars() {
-                self.push(&mut encoded, c, self.characters.get(&c).copied());
+                self.push(&mut encoded, c, self.character(c));
             }
         }
         encoded
+    }
+
+    /// The id of a character; in a vocabulary of capitals, that of its capital.
+    fn character(&self, c: char) -> Option<u32> {
+        let capital = || {
+            let mut capital = c.to_uppercase();
+            let first = capital.next()?;
+            (self.capitals && capital.next().is_none()).then(|| self.characters.get(&first)).flatten()
+        };
+        self.characters.get(&c).or_else(capital).copied()
     }
 
     fn push(&self, encoded: &mut Encoded, c: char, label: Option<u32>) {

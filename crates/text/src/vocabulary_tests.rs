@@ -136,3 +136,13 @@ fn words_are_labels_of_their_own_where_they_are_asked_for() {
         Vocabulary::from_vocab_json(vocabulary.to_vocab_json(), Path::new("v"), &SpecialTokens::default()).unwrap();
     assert_eq!(again, vocabulary);
 }
+
+#[test]
+fn small_letters_take_the_capitals_of_a_vocabulary_that_has_no_others() {
+    let vocabulary = read(BASE_960H).unwrap();
+    assert_eq!(vocabulary.encode("te E'").labels, vocabulary.encode("TE E'").labels);
+    assert!(vocabulary.encode("te").unknown.is_empty());
+    assert_eq!(vocabulary.encode("tx").unknown, ['x']);
+    let mixed = Vocabulary::from_texts(["aB"]).unwrap();
+    assert_eq!(mixed.encode("bA").unknown, ['b', 'A']);
+}

@@ -1,12 +1,12 @@
 //! Scoring a model on a data set.
 
 use klang_ctc::{LossBatch, ctc_loss, required_frames};
-use klang_text::{Pair, Score, ScoreOptions, score};
+use klang_text::{Normaliser, Pair, Score, ScoreOptions, score};
 use klang_wav2vec2::Pass;
 use serde::{Deserialize, Serialize};
 use tch::Kind;
 
-use crate::data::{Dataset, Loader, LoaderSettings, plan_in_order};
+use crate::data::{Dataset, Item, LoadedBatch, LoadedRow, Loader, LoaderSettings, plan_in_order};
 use crate::error::Result;
 use crate::event::{Event, Observer, Oddities};
 use crate::model::Recogniser;
@@ -52,6 +52,8 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let start = std::time::Instant::now();
     let blank = model.spec.vocabulary.blank();
+    // References went through it as well: a stock model may write capitals where references have none.
+    let normaliser = Normaliser::new(&model.spec.text)?;
     let (mut loss, mut labels, mut frames, mut blank_frames) = (0.0, 0usize, 0usize, 0usize);
     let mut behaviour = Behaviour::default();
     let mut pairs = Vec::new();
@@ -60,6 +62,15 @@ pub fn evaluate(
     for batch in Loader::start(plan_in_order(&data.items, batch_seconds), settings) {
         let batch = batch?;
         oddities.say(&batch.warnings, observer);
+        let (batch, short) = split_short(batch, model.spec.config.minimum_samples() as usize);
+        for row in &short {
+            // Too short for one frame: nothing can be read from it, and its words count as deleted.
+            behaviour.infeasible += 1;
+            pairs.push(pair(&row.items[0], String::new()));
+        }
+        if batch.rows.is_empty() {
+            continue;
+        }
         let recognition = model.forward(&batch.waveforms()?, Pass::Evaluation)?;
         let readings = model.read(&recognition)?;
         let mut feasible = Vec::new();
@@ -71,12 +82,7 @@ pub fn evaluate(
             frames += reading.path.frames;
             blank_frames += reading.path.blank_frames;
             behaviour.audio_seconds += item.duration;
-            pairs.push(Pair {
-                id: item.utterance.id.clone(),
-                speaker: item.utterance.speaker.clone(),
-                reference: item.text.clone(),
-                hypothesis: reading.text,
-            });
+            pairs.push(pair(item, normaliser.apply(&reading.text)));
         }
         behaviour.infeasible += (batch.rows.len() - feasible.len()) as u64;
         if !feasible.is_empty() {
@@ -100,4 +106,19 @@ pub fn evaluate(
     behaviour.non_empty = share(pairs.iter().filter(|pair| !pair.hypothesis.is_empty()).count(), pairs.len());
     behaviour.seconds = start.elapsed().as_secs_f64();
     Ok(Evaluation { score: score(&pairs, &ScoreOptions::default()), pairs, behaviour })
+}
+
+fn pair(item: &Item, hypothesis: String) -> Pair {
+    Pair {
+        id: item.utterance.id.clone(),
+        speaker: item.utterance.speaker.clone(),
+        reference: item.text.clone(),
+        hypothesis,
+    }
+}
+
+/// Parts a batch from its rows that are too short for one frame.
+fn split_short(batch: LoadedBatch, minimum: usize) -> (LoadedBatch, Vec<LoadedRow>) {
+    let (rows, short) = batch.rows.into_iter().partition(|row| row.samples.len() >= minimum);
+    (LoadedBatch { rows, warnings: batch.warnings }, short)
 }

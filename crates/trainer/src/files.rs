@@ -9,12 +9,18 @@ use crate::error::{Error, Result};
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let attempt = || {
-        let mut file = tempfile::Builder::new().prefix(".klang-").suffix(".tmp").tempfile_in(folder)?;
+        let mut file =
+            tempfile::Builder::new().prefix(".klang-").suffix(".tmp").permissions(shared()).tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)
     };
     attempt().map(drop).map_err(Error::io(path))
+}
+
+/// Temporary files are made for their owner alone; a run is for whoever may read its folder.
+fn shared() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }
 
 /// Makes a folder and its parents.
@@ -32,6 +38,8 @@ pub(crate) fn replace_folder(fresh: tempfile::TempDir, folder: &Path) -> Result<
         let _ = std::fs::remove_dir_all(&old);
         std::fs::rename(folder, &old).map_err(Error::io(folder))?;
     }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(fresh.path(), mode).map_err(Error::io(folder))?;
     std::fs::rename(fresh.keep(), folder).map_err(Error::io(folder))?;
     if let Some(parent) = folder.parent().and_then(|parent| std::fs::File::open(parent).ok()) {
         let _ = parent.sync_all();

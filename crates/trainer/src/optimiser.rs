@@ -17,7 +17,8 @@ pub struct AdamWConfig {
     pub weight_decay: f64,
 }
 
-/// The optimiser over named parameters. A parameter without a gradient is passed over: its moments and count wait.
+/// The optimiser over named parameters. A parameter waits until it first has a gradient; from then on every step counts
+/// for it, with a gradient of zero where it took no part.
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
@@ -71,10 +72,12 @@ impl AdamW {
         let AdamWConfig { betas: [beta1, beta2], epsilon, weight_decay } = self.config;
         let _guard = tch::no_grad_guard();
         for (name, parameter) in &mut self.parameters {
-            let gradient = parameter.grad();
-            if !gradient.defined() {
-                continue;
-            }
+            let gradient = match parameter.grad() {
+                gradient if gradient.defined() => gradient,
+                // Dropped in this step: in a run that went on its gradient would be zeroed, in a resumed one undefined.
+                _ if self.states.contains_key(name) => parameter.f_zeros_like()?,
+                _ => continue,
+            };
             let gradient = if gradient_scale == 1.0 { gradient } else { gradient.f_mul_scalar(gradient_scale)? };
             if !self.states.contains_key(name) {
                 let fresh = Moments { steps: 0, first: parameter.f_zeros_like()?, second: parameter.f_zeros_like()? };
@@ -87,7 +90,8 @@ impl AdamW {
             let correction1 = 1.0 - beta1.powi(moments.steps as i32);
             let correction2 = 1.0 - beta2.powi(moments.steps as i32);
             let denominator = moments.second.f_sqrt()?.f_div_scalar_(correction2.sqrt())?.f_add_scalar_(epsilon)?;
-            if weight_decay > 0.0 && parameter.dim() >= 2 {
+            // The positional convolution's magnitude has the shape of a kernel, but is a gain.
+            if weight_decay > 0.0 && parameter.dim() >= 2 && !name.ends_with("original0") {
                 let _ = parameter.f_mul_scalar_(1.0 - learning_rate * weight_decay)?;
             }
             let step = moments.first.f_div(&denominator)?.f_mul_scalar_(learning_rate / correction1)?;
@@ -118,8 +122,10 @@ impl AdamW {
         let mut states = BTreeMap::new();
         for (name, parameter) in &self.parameters {
             let mut take = |part: &str| tensors.remove(&format!("{name}.{part}"));
-            let (Some(first), Some(second), Some(steps)) = (take("first"), take("second"), take("steps")) else {
-                continue;
+            let (first, second, steps) = match (take("first"), take("second"), take("steps")) {
+                (Some(first), Some(second), Some(steps)) => (first, second, steps),
+                (None, None, None) => continue,
+                _ => return Err(format!("{name}: one of its saved moments is missing")),
             };
             if first.size() != parameter.size() || second.size() != parameter.size() || steps.numel() != 1 {
                 return Err(format!("{name}: the saved moments have another shape"));
@@ -128,7 +134,11 @@ impl AdamW {
             let device = parameter.device();
             states.insert(
                 name.clone(),
-                Moments { steps, first: first.to_device(device), second: second.to_device(device) },
+                Moments {
+                    steps,
+                    first: first.f_to_device(device).map_err(|error| format!("{name}: {error}"))?,
+                    second: second.f_to_device(device).map_err(|error| format!("{name}: {error}"))?,
+                },
             );
         }
         if let Some(name) = tensors.keys().next() {
@@ -170,6 +180,30 @@ mod tests {
             expected -= 0.01 * (first / c1) / ((second / c2).sqrt() + 1e-8);
             assert!((x.double_value(&[0, 0]) - expected).abs() < 1e-12, "step {step}");
         }
+    }
+
+    #[test]
+    fn what_took_no_part_steps_alike_with_zeroed_and_without_gradients() {
+        let run = |forget: bool| {
+            let x = parameter(&[1.0, -2.0], &[1, 2]);
+            let mut optimiser = AdamW::new(vec![("x".into(), x.shallow_clone())], config(0.1));
+            (&x * &x).sum(Kind::Double).backward();
+            optimiser.step(0.1, 1.0).unwrap();
+            optimiser.zero_gradients();
+            if forget {
+                // As after a resume: the same values and moments, and no gradient yet.
+                let fresh = x.detach().copy().set_requires_grad(true);
+                let saved =
+                    optimiser.state().unwrap().into_iter().map(|(name, tensor)| (name, tensor.copy())).collect();
+                optimiser = AdamW::new(vec![("x".into(), fresh.shallow_clone())], config(0.1));
+                optimiser.restore(saved).unwrap();
+                optimiser.step(0.1, 1.0).unwrap();
+                return fresh;
+            }
+            optimiser.step(0.1, 1.0).unwrap();
+            x
+        };
+        assert!(run(false).equal(&run(true)));
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::path::Path;
 use klang_corpus::{CheckOptions, Finding, Role, Source as Checked, Utterance, check};
 use klang_text::{Normaliser, Vocabulary};
 use klang_wav2vec2::ModelConfig;
-use klang_wav2vec2::checkpoint::Head;
+use klang_wav2vec2::checkpoint::{Head, holds_head};
 use serde_json::Value;
 
-use crate::data::{Dataset, Keep, encode, read_sources, take_dev};
+use crate::data::{Dataset, Keep, encode, read_sources, take_dev, unmatched};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::model::{AudioSpec, ModelPath, ModelSpec, Recogniser, find_model};
@@ -95,6 +95,11 @@ impl Preparation {
         if dev.items.is_empty() {
             return Err(Error::Data { path: first, message: "nothing in dev to choose the best checkpoint on".into() });
         }
+        for value in unmatched(&data.train, &data.select)? {
+            notes.push(format!(
+                "warning: data.select names {value}, which no training utterance has; is it spelt right?"
+            ));
+        }
         describe(&mut notes, &spec.vocabulary, &train, &dev, &tests);
         Ok(Preparation { train, dev, tests, spec, notes, start, findings })
     }
@@ -166,7 +171,11 @@ fn fit_model(recipe: &Recipe, train: &[Utterance], normaliser: &Normaliser) -> R
     let config = shape(recipe, ModelConfig::read(&path.0.join("config.json"))?)?;
     let (vocabulary, audio, head) = match ModelSpec::read(&path) {
         // Its own vocabulary serves when every training character is in it: the head then keeps what it knows.
-        Ok(spec) if spec.vocabulary.out_of_vocabulary(texts.iter().map(String::as_str)).total() == 0 => {
+        Ok(spec)
+            if spec.text.units == recipe.text.units
+                && spec.vocabulary.out_of_vocabulary(texts.iter().map(String::as_str)).total() == 0
+                && holds_head(&path.0.join("model.safetensors"))? =>
+        {
             notes.push(format!("vocabulary and head: the checkpoint's, {} tokens", spec.vocabulary.len()));
             (spec.vocabulary, spec.audio, Head::Load)
         }

@@ -39,6 +39,17 @@ pub struct Rate {
     pub nats: f64,
 }
 
+/// What an update gives.
+#[derive(Debug)]
+pub struct StepOutcome {
+    /// The update in numbers.
+    pub report: UpdateReport,
+    /// KL-Norm's rates by site, of the last batch.
+    pub rates: Vec<Rate>,
+    /// Utterances that were left out of it: (id, why).
+    pub left_out: Vec<(String, String)>,
+}
+
 /// Sums over the batches of an update.
 #[derive(Debug, Default)]
 struct Sums {
@@ -51,11 +62,11 @@ struct Sums {
 }
 
 impl Step<'_> {
-    /// Applies one update from the given batches; returns its report and KL-Norm's rates by site.
+    /// Applies one update from the given batches; without a row that can be learnt from, nothing.
     ///
     /// # Errors
     /// A loss or gradient that is not finite, with the utterances; nothing has been applied then.
-    pub fn run(&self, batches: &[LoadedBatch], optimiser: &mut AdamW) -> Result<(UpdateReport, Vec<Rate>)> {
+    pub fn run(&self, mut batches: Vec<LoadedBatch>, optimiser: &mut AdamW) -> Result<StepOutcome> {
         let start = Instant::now();
         let train = &self.recipe.train;
         let share = self.update as f64 / train.updates as f64;
@@ -64,6 +75,12 @@ impl Step<'_> {
         let rate_weight = self.recipe.model.norm.weight_at(share);
         draw::seed_torch(self.recipe.seed, "step", &[&self.update]);
 
+        let left_out = self.take_infeasible(&mut batches);
+        let batches = batches.as_slice();
+        if batches.is_empty() {
+            let report = UpdateReport { update: self.update + 1, learning_rate, ..UpdateReport::default() };
+            return Ok(StepOutcome { report, rates: Vec::new(), left_out });
+        }
         let delimiter = self.model.spec.vocabulary.delimiter();
         let labels: Vec<Vec<Vec<u32>>> =
             batches.iter().map(|batch| batch.rows.iter().map(|row| row.labels(delimiter)).collect()).collect();
@@ -77,7 +94,7 @@ impl Step<'_> {
         let mut sums = Sums::default();
         for (number, (batch, labels)) in batches.iter().zip(&labels).enumerate() {
             let objective = self.objective(batch, labels, divisor, batches.len(), rate_weight, number, &mut sums)?;
-            self.finite("the loss", objective.f_double_value(&[])?, batches)?;
+            self.finite("the loss", objective.f_double_value(&[])?, std::slice::from_ref(batch))?;
             objective.f_backward()?;
         }
         let gradient_norm = optimiser.gradient_norm()?;
@@ -106,7 +123,7 @@ impl Step<'_> {
             seconds: start.elapsed().as_secs_f64(),
             ..UpdateReport::default()
         };
-        Ok((report, sums.rates))
+        Ok(StepOutcome { report, rates: sums.rates, left_out })
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -123,7 +140,6 @@ impl Step<'_> {
         let drawn = self.draw(batch, number, sums)?;
         let Recognition { logits, lengths, kl } = self.model.forward(&batch.waveforms()?, Pass::Training(&drawn))?;
         let blank = self.model.spec.vocabulary.blank();
-        self.feasible(batch, labels, &lengths)?;
         let losses = ctc_loss(&LossBatch { logits: &logits, lengths: &lengths, labels, blank })?;
         let loss = losses.f_sum(Kind::Float)?.f_div_scalar(divisor)?;
         sums.loss += loss.f_double_value(&[])?;
@@ -200,23 +216,26 @@ impl Step<'_> {
         row.samples.chunks(step).take(frames.max(0) as usize).map(mean).collect()
     }
 
-    /// A manifest may promise more audio than its file holds; then frames can be too few after all.
-    fn feasible(&self, batch: &LoadedBatch, labels: &[Vec<u32>], lengths: &[i64]) -> Result<()> {
-        for ((row, labels), &frames) in batch.rows.iter().zip(labels).zip(lengths) {
-            let needed = required_frames(labels) as i64;
-            if needed > frames {
-                let item = &row.items[0];
-                let message = format!(
-                    "line {}, `{}`: {:.2} s of audio give {frames} frames, its {} labels need {needed}; correct its duration in the manifest, or take it out",
-                    item.utterance.line,
-                    item.utterance.id,
-                    row.samples.len() as f64 / f64::from(self.model.spec.audio.sampling_rate),
-                    labels.len()
-                );
-                return Err(Error::Data { path: item.utterance.audio.clone(), message });
-            }
+    /// Takes out the rows whose labels do not fit their frames after all: a faster speed was drawn, or the file holds
+    /// less than its manifest promises. Returns what was taken out.
+    fn take_infeasible(&self, batches: &mut Vec<LoadedBatch>) -> Vec<(String, String)> {
+        let spec = &self.model.spec;
+        let mut left_out = Vec::new();
+        for batch in batches.iter_mut() {
+            batch.rows.retain(|row| {
+                let frames = spec.config.frames(row.samples.len() as i64);
+                let needed = required_frames(&row.labels(spec.vocabulary.delimiter())) as i64;
+                if frames >= needed && frames > 0 {
+                    return true;
+                }
+                let seconds = row.samples.len() as f64 / f64::from(spec.audio.sampling_rate);
+                let why = format!("left out of this update: its {seconds:.2} s, after the change of speed, give {frames} frames, and its labels need {needed}");
+                left_out.extend(row.items.iter().map(|item| (item.utterance.id.clone(), why.clone())));
+                false
+            });
         }
-        Ok(())
+        batches.retain(|batch| !batch.rows.is_empty());
+        left_out
     }
 
     fn finite(&self, what: &'static str, value: f64, batches: &[LoadedBatch]) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::optimiser::{AdamW, AdamWConfig};
 use crate::prepare::Preparation;
 use crate::recipe::Recipe;
 use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
-use crate::step::{Rate, Step};
+use crate::step::{Rate, Step, StepOutcome};
 
 /// What a training ends with.
 #[derive(Clone, Debug)]
@@ -77,11 +77,16 @@ struct Trainer<'a> {
     clock: Instant,
     log: Log,
     oddities: Oddities,
+    left_out: usize,
 }
+
+/// Utterances left out of an update that are named; their number is said at the end.
+const NAMED: usize = 3;
 
 impl<'a> Trainer<'a> {
     fn new(recipe: &'a Recipe, prepared: &'a Preparation, model: &'a Recogniser, run: &'a RunFolder) -> Result<Self> {
-        let frozen = recipe.model.freeze.feature_encoder.unwrap_or(prepared.is_pretrained());
+        // Random filters are never frozen: nothing above them could make up for what they do not hear.
+        let frozen = prepared.is_pretrained() && recipe.model.freeze.feature_encoder.unwrap_or(true);
         let learnt: Vec<(String, Tensor)> = model
             .parameters()
             .into_iter()
@@ -105,6 +110,7 @@ impl<'a> Trainer<'a> {
             clock: Instant::now(),
             log: Log::default(),
             oddities: Oddities::default(),
+            left_out: 0,
         })
     }
 
@@ -118,6 +124,12 @@ impl<'a> Trainer<'a> {
         observer.event(Event::Start { done: self.progress.update, updates });
         while self.progress.update < updates && !self.progress.finished {
             self.epoch(observer)?;
+        }
+        if self.left_out > 0 {
+            let count = self.left_out;
+            observer.event(Event::Note(&format!(
+                "{count} times an utterance was left out of an update because its labels did not fit"
+            )));
         }
         let tests = self.score_tests(observer)?;
         write_report(self.run)?;
@@ -143,7 +155,8 @@ impl<'a> Trainer<'a> {
             short_first: epoch < train.short_first_epochs,
             // Joining waits for the first whole epoch behind the flat start: what an epoch holds must not depend on how
             // far a resumed run had come in it.
-            join: self.progress.update - self.progress.batches / train.accumulate as u64 >= train.flat_start_updates,
+            join: self.progress.update - self.progress.batches.div_ceil(train.accumulate as u64)
+                >= train.flat_start_updates,
         }
         .batches();
         // An accumulated update never spans two epochs: the last one of an epoch may be of fewer batches.
@@ -163,17 +176,26 @@ impl<'a> Trainer<'a> {
                 update: self.progress.update,
                 feature_encoder_learns: self.feature_encoder_learns,
             };
-            let (report, rates) = step.run(&loaded, &mut self.optimiser)?;
+            let used = loaded.len() as u64;
+            let StepOutcome { report, rates, left_out } = step.run(loaded, &mut self.optimiser)?;
+            for (id, why) in left_out {
+                self.left_out += 1;
+                if self.left_out <= NAMED {
+                    observer.event(Event::Warning(&format!("{id}: {why}")));
+                }
+            }
             let report = UpdateReport { epoch, waited_seconds: waited, seconds: report.seconds + waited, ..report };
             self.progress.update += 1;
-            self.progress.batches += loaded.len() as u64;
+            self.progress.batches += used;
             observer.event(Event::Update(&report));
             self.log.add(report, rates);
-            if self.progress.update % train.log_every == 0 || self.progress.update == train.updates {
+            // A state is saved at evaluations: what comes after must average the same updates in a resumed run.
+            let saves = self.progress.update % train.evaluate_every == 0 || self.progress.update == train.updates;
+            if self.progress.update % train.log_every == 0 || saves {
                 let seconds = self.seconds();
                 self.log.flush(self.run, seconds)?;
             }
-            if self.progress.update % train.evaluate_every == 0 || self.progress.update == train.updates {
+            if saves {
                 self.evaluate(observer)?;
             }
         }

@@ -71,13 +71,19 @@ impl EpochPlan<'_> {
             } else {
                 1
             };
-            let (row, others) = rest.split_at(joined.min(rest.len()));
-            rest = others;
-            let part = |&index: &usize| {
+            let part = |index: usize| {
                 let item = &self.items[index];
                 (item.clone(), Augmentation::draw(self.augment, self.seed, self.epoch, &item.utterance.id))
             };
-            let row = RowPlan { parts: row.iter().map(part).collect() };
+            let mut row = RowPlan { parts: vec![part(rest[0])] };
+            for &index in &rest[1..joined.min(rest.len())] {
+                row.parts.push(part(index));
+                if row.seconds() > self.seconds {
+                    row.parts.pop();
+                    break;
+                }
+            }
+            rest = &rest[row.parts.len()..];
             ranked.push((row.seconds() * random.random_range(0.9..1.1), row));
         }
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -146,7 +152,7 @@ mod tests {
         let mut seen: Vec<String> = ids(&plans).concat();
         seen.sort();
         assert_eq!(seen, items.iter().map(|item| item.utterance.id.clone()).collect::<Vec<_>>());
-        assert!(plans.iter().all(|plan| plan.padded_seconds() <= 30.0 || plan.rows.len() == 1));
+        assert!(plans.iter().all(|plan| plan.padded_seconds() <= 30.0));
         assert!(plans.iter().flat_map(|plan| &plan.rows).any(|row| row.parts.len() > 1));
         let padded: f64 = plans.iter().map(BatchPlan::padded_seconds).sum();
         let real: f64 = plans.iter().flat_map(|plan| &plan.rows).map(RowPlan::seconds).sum();

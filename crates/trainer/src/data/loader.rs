@@ -129,7 +129,7 @@ impl Loader {
                     while begin.recv().is_ok() {
                         let index = taken.fetch_add(1, Ordering::Relaxed);
                         let Some(plan) = plans.get(index) else { return };
-                        if give.send((index, load(plan, &settings))).is_err() {
+                        if give.send((index, guarded(plan, &settings))).is_err() {
                             return;
                         }
                     }
@@ -180,6 +180,15 @@ impl Drop for Loader {
 
 /// RMS that utterances are brought to before they are joined, so that none drowns another.
 const JOINED_LEVEL: f64 = 0.1;
+
+/// A decoder's panic becomes an error: a thread that died in silence would leave the model waiting for ever.
+fn guarded(plan: &BatchPlan, settings: &LoaderSettings) -> Result<LoadedBatch> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| load(plan, settings))).unwrap_or_else(|_| {
+        let ids: Vec<&str> =
+            plan.rows.iter().flat_map(|row| &row.parts).map(|(item, _)| item.utterance.id.as_str()).collect();
+        Err(Error::Worker(format!("it panicked while reading one of {}", ids.join(", "))))
+    })
+}
 
 fn load(plan: &BatchPlan, settings: &LoaderSettings) -> Result<LoadedBatch> {
     let mut batch = LoadedBatch { rows: Vec::with_capacity(plan.rows.len()), warnings: Vec::new() };

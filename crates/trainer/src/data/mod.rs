@@ -69,10 +69,19 @@ impl Dataset {
 /// length neither manifest nor file tells.
 pub fn read_sources(sources: &[Source], select: &Selection) -> Result<Vec<Utterance>> {
     let mut all = Vec::new();
+    let mut nothing = None;
     for source in sources {
         let path = source.path();
         let utterances = source.selection().apply(Manifest::read(path)?.utterances, path)?;
-        let mut utterances = select.apply(utterances, path)?;
+        let mut utterances = match select.apply(utterances, path) {
+            Ok(utterances) => utterances,
+            // One of several manifests may hold nothing that is selected.
+            Err(error @ klang_corpus::Error::NothingSelected { .. }) if sources.len() > 1 => {
+                nothing.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         if let Some(utterance) = utterances.iter().find(|utterance| utterance.text.is_none()) {
             let message = format!(
                 "line {}, `{}`: no transcript; klang train and klang evaluate need `text`",
@@ -83,7 +92,20 @@ pub fn read_sources(sources: &[Source], select: &Selection) -> Result<Vec<Uttera
         fill_durations(&mut utterances, path)?;
         all.extend(utterances);
     }
-    Ok(all)
+    match nothing {
+        Some(error) if all.is_empty() => Err(error.into()),
+        _ => Ok(all),
+    }
+}
+
+/// Values that a selection names and no utterance of the manifests has, such as a misspelt speaker.
+///
+/// # Errors
+/// A manifest that cannot be read.
+pub fn unmatched(sources: &[Source], select: &Selection) -> Result<Vec<String>> {
+    let manifests =
+        sources.iter().map(|source| Manifest::read(source.path())).collect::<std::result::Result<Vec<_>, _>>()?;
+    Ok(select.unmatched(manifests.iter().flat_map(|manifest| &manifest.utterances)))
 }
 
 fn fill_durations(utterances: &mut [Utterance], path: &Path) -> Result<()> {

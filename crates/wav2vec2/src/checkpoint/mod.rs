@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 
 pub use self::safetensors::{read_safetensors, write_safetensors};
-pub use self::weights::{Head, LoadReport, load_weights, save_weights};
+pub use self::weights::{Head, LoadReport, holds_head, load_weights, save_weights};
 
 /// Reads a text file of at most `limit` bytes.
 ///

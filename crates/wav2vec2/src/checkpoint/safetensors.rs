@@ -100,6 +100,17 @@ impl View for Outgoing {
     }
 }
 
+/// Temporary files are made for their owner alone; a model is for whoever may read its folder.
+#[cfg(unix)]
+fn share(path: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn share(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
 /// Writes tensors to a safetensors file: to a sibling temporary file, synced, then renamed.
 ///
 /// # Errors
@@ -124,7 +135,9 @@ pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)], metadata: &[
     let temporary = tempfile::Builder::new().prefix(".weights-").suffix(".tmp").tempfile_in(folder).map_err(io)?;
     safetensors::serialize_to_file(views, Some(metadata), temporary.path())
         .map_err(|source| Error::Safetensors { path: path.into(), source })?;
-    temporary.as_file().sync_all().map_err(io)?;
+    // serialize_to_file renames a file of its own over this one: what is synced must be opened anew.
+    File::open(temporary.path()).and_then(|file| file.sync_all()).map_err(io)?;
+    share(temporary.path()).map_err(io)?;
     temporary.persist(path).map_err(|error| io(error.error))?;
     Ok(())
 }

@@ -113,6 +113,15 @@ pub fn load_weights(path: &Path, parameters: &[(String, Tensor)], head: Head) ->
     Ok(report)
 }
 
+/// Whether a checkpoint holds a CTC head.
+///
+/// # Errors
+/// A file that is not sound safetensors.
+pub fn holds_head(path: &Path) -> Result<bool> {
+    let mapped = Mapped::open(path)?;
+    Ok(mapped.tensors(path)?.iter().any(|(name, _)| names::is_head(name)))
+}
+
 /// The stock LayerNorm parameter that KL-Norm's γ or β starts from.
 fn stock_name(name: &str) -> Option<String> {
     match names::kl_norm_parts(name)? {
