@@ -221,6 +221,13 @@ pub struct LogitsArguments {
     /// The safetensors file to write
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    #[command(flatten)]
-    pub compute: ComputeArguments,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// What to compute in
+    #[arg(long, value_enum, default_value_t = Precision::Fp32)]
+    pub precision: Precision,
+    /// libtorch's threads on the CPU; all cores by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
 }

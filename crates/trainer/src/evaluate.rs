@@ -25,7 +25,8 @@ pub struct Evaluation {
 /// What shows whether a network has learnt to speak at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Behaviour {
-    /// CTC loss in nats per label, over utterances whose labels fit their frames.
+    /// CTC loss in nats per label, over utterances whose labels fit their frames. NaN is written as null.
+    #[serde(deserialize_with = "number_or_null")]
     pub loss: f64,
     /// Share of real frames whose best label is the blank.
     pub blank: f64,
@@ -121,4 +122,9 @@ fn pair(item: &Item, hypothesis: String) -> Pair {
 fn split_short(batch: LoadedBatch, minimum: usize) -> (LoadedBatch, Vec<LoadedRow>) {
     let (rows, short) = batch.rows.into_iter().partition(|row| row.samples.len() >= minimum);
     (LoadedBatch { rows, warnings: batch.warnings }, short)
+}
+
+/// JSON has no NaN and no infinity; both are written as null, and read as NaN.
+pub(crate) fn number_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }

@@ -92,6 +92,10 @@ impl Preparation {
                 .map_or(String::new(), |left| format!("; the first, `{}`: {}", left.id, left.why));
             return Err(Error::Data { path: first, message: format!("nothing left to learn from{reason}") });
         }
+        if dev.items.iter().all(|item| item.text.is_empty()) && !dev.items.is_empty() {
+            let message = "no transcript in dev holds a word; the best checkpoint could not be chosen".into();
+            return Err(Error::Data { path: first, message });
+        }
         if dev.items.is_empty() {
             return Err(Error::Data { path: first, message: "nothing in dev to choose the best checkpoint on".into() });
         }

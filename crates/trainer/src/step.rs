@@ -94,7 +94,9 @@ impl Step<'_> {
         let mut sums = Sums::default();
         for (number, (batch, labels)) in batches.iter().zip(&labels).enumerate() {
             let objective = self.objective(batch, labels, divisor, batches.len(), rate_weight, number, &mut sums)?;
-            self.finite("the loss", objective.f_double_value(&[])?, std::slice::from_ref(batch))?;
+            let part = std::slice::from_ref(batch);
+            self.finite("the loss", objective.f_double_value(&[])?, part)?;
+            self.finite("KL-Norm's rate", sums.rate, part)?;
             objective.f_backward()?;
         }
         let gradient_norm = optimiser.gradient_norm()?;

@@ -116,7 +116,7 @@ impl<'a> Trainer<'a> {
 
     fn run(mut self, begin: Begin, observer: &mut dyn Observer) -> Result<Outcome> {
         if begin == Begin::Resume {
-            self.progress = SavedState::restore(self.run, self.model, &mut self.optimiser)?;
+            self.progress = SavedState::restore(self.run, self.model, &mut self.optimiser)?.unwrap_or_default();
             observer.event(Event::Note(&format!("resuming after update {}", self.progress.update)));
         }
         self.announce(observer)?;

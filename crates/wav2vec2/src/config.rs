@@ -217,7 +217,7 @@ impl ModelConfig {
 
     /// A named size, or nothing for a name not in [`ModelConfig::SIZES`].
     ///
-    /// `tiny` (about 2 million parameters) and `small` (about 23 million) are klang's own, for training from random
+    /// `tiny` (about 2 million parameters) and `small` (about 21 million) are klang's own, for training from random
     /// weights on little speech: pre-norm blocks and layer-normed convolutions, which start more easily, and one wide
     /// first convolution, which starts as a filter bank and saves the narrow ones where most of a small model's time
     /// would otherwise go. Frames are 20 ms apart as everywhere. `base` is wav2vec 2.0 Base.

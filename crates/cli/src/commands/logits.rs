@@ -5,12 +5,13 @@ use klang_trainer::{Recogniser, find_model};
 use klang_wav2vec2::checkpoint::write_safetensors;
 
 use crate::Ending;
-use crate::args::LogitsArguments;
+use crate::args::{ComputeArguments, LogitsArguments};
 use crate::output;
 
 pub fn run(arguments: &LogitsArguments) -> Result<Ending> {
     let model = find_model(&arguments.model)?;
-    let compute = output::compute(&arguments.compute)?;
+    let &LogitsArguments { device, precision, threads, .. } = arguments;
+    let compute = output::compute(&ComputeArguments { device, precision, threads })?;
     let model = Recogniser::open(&model, compute)?;
     let file = model.logits(&arguments.audio)?;
     for warning in &file.warnings {

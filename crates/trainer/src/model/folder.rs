@@ -98,7 +98,7 @@ impl ModelSpec {
         let preprocessor = json!({
             "feature_extractor_type": "Wav2Vec2FeatureExtractor",
             "sampling_rate": self.audio.sampling_rate, "do_normalize": self.audio.do_normalize,
-            // Without a mask transformers feeds padding through the group norm; layer-normed encoders were trained with one.
+            // As the published checkpoints have it: a mask for layer-normed encoders, none for group-normed ones.
             "return_attention_mask": self.config.feat_extract_norm == klang_wav2vec2::FeatureNorm::Layer,
             "feature_size": 1, "padding_side": "right", "padding_value": 0.0,
         });

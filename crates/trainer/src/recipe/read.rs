@@ -128,8 +128,14 @@ fn apply_setting(document: &mut Value, setting: &str) -> Result<()> {
     let refuse = |message: String| Error::Set { given: setting.into(), message };
     let (key, value) =
         setting.split_once('=').ok_or_else(|| refuse("allowed: KEY=VALUE, such as train.updates=500".into()))?;
+    let word = value;
     let value: Value = serde_yaml::from_str(value).map_err(|error| refuse(format!("not a YAML value: {error}")))?;
     let parts: Vec<&str> = key.split('.').collect();
+    if parts[0] == "extends" {
+        return Err(refuse("a setting cannot extend a recipe; write a recipe that does".into()));
+    }
+    // A variable is a word, whatever it looks like: speaker 7 is no number.
+    let value = if parts[0] == "variables" && !value.is_object() { Value::String(word.into()) } else { value };
     if parts.iter().any(|part| part.is_empty()) {
         return Err(refuse("the key has an empty part".into()));
     }
@@ -240,6 +246,7 @@ mod tests {
             ("train.updates=many", "many"),
             ("train.updates", "KEY=VALUE"),
             ("train..updates=1", "empty part"),
+            ("extends=b.yaml", "cannot extend"),
         ] {
             let message = set(setting).unwrap_err().to_string();
             assert!(message.contains(setting) && message.contains(part), "{message}");
@@ -253,6 +260,7 @@ mod tests {
         let path = write(folder.path(), "a.yaml", text);
         let recipe = Recipe::read(&path, &["variables.held_out=ben".into()]).unwrap();
         assert_eq!(recipe.data.train[0].path(), &folder.path().join("../corpus/all.jsonl"));
+        assert_eq!(Recipe::read(&path, &["variables.held_out=7".into()]).unwrap().variables["held_out"], "7");
         let yaml = recipe.to_yaml().unwrap();
         assert!(yaml.contains("ben") && !yaml.contains("anna"), "{yaml}");
         let unknown = write(folder.path(), "b.yaml", &text.replace("${held_out}", "${speaker}"));

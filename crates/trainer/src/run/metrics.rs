@@ -9,7 +9,7 @@ use klang_text::Score;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::evaluate::Behaviour;
+use crate::evaluate::{Behaviour, number_or_null};
 
 /// A line of metrics.jsonl.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +35,7 @@ pub enum MetricsLine {
         /// Epoch, from 0.
         epoch: u64,
         /// CTC loss, reduced as the recipe says.
+        #[serde(deserialize_with = "number_or_null")]
         loss: f64,
         /// Loss of the first update, before any step; on the first line only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,7 +137,8 @@ pub(super) fn rewind(path: &Path, update: u64) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let kept = read_metrics(path)?.into_iter().filter(|line| line.update() <= update);
+    let kept =
+        read_metrics(path)?.into_iter().filter(|line| line.update() <= update && !(update == 0 && line.update() == 0));
     let lines = kept.map(|line| serde_json::to_string(&line)).collect::<std::result::Result<Vec<_>, _>>();
     let text: String =
         lines.map_err(|error| Error::io(path)(error.into()))?.into_iter().map(|line| line + "\n").collect();

@@ -53,21 +53,24 @@ impl SavedState {
         files::replace_folder(fresh, &run.state())
     }
 
-    /// Puts a saved state back into model and optimiser, and cuts the metrics back to it.
+    /// Puts a saved state back into model and optimiser, and cuts the metrics back to it; none was saved by a run that
+    /// ended before its first evaluation, which then begins anew.
     ///
     /// # Errors
-    /// A state that is missing, damaged, or of another model.
-    pub fn restore(run: &RunFolder, model: &Recogniser, optimiser: &mut AdamW) -> Result<Progress> {
+    /// A state that is damaged, or of another model.
+    pub fn restore(run: &RunFolder, model: &Recogniser, optimiser: &mut AdamW) -> Result<Option<Progress>> {
         let refuse = |path: &Path, message: String| Error::Run {
             path: run.path().into(),
             message: format!("{}: {message}", path.display()),
         };
         // A crash between the two renames of a save leaves the old state under this name.
         let old = run.state().with_extension("old");
-        let folder = if run.state().exists() { run.state() } else { old };
+        let Some(folder) = [run.state(), old].into_iter().find(|folder| folder.exists()) else {
+            metrics::rewind(&run.metrics(), 0)?;
+            return Ok(None);
+        };
         let path = folder.join("progress.json");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| refuse(&path, format!("{error}; the run ended before its first save, start it anew")))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| refuse(&path, error.to_string()))?;
         let progress: Progress = serde_json::from_str(&text).map_err(|error| refuse(&path, error.to_string()))?;
         let path = folder.join("weights.safetensors");
         let mut weights = read_safetensors(&path)?;
@@ -84,6 +87,6 @@ impl SavedState {
         let path = folder.join("optimiser.safetensors");
         optimiser.restore(read_safetensors(&path)?).map_err(|message| refuse(&path, message))?;
         metrics::rewind(&run.metrics(), progress.update)?;
-        Ok(progress)
+        Ok(Some(progress))
     }
 }
