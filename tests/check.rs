@@ -40,7 +40,7 @@ fn an_id_that_one_manifest_gives_twice_is_named_with_both_lines() {
     let manifest = dir.text("train.jsonl");
     let first = manifest.lines().next().expect("a line");
     dir.write("train.jsonl", format!("{manifest}{first}\n"));
-    dir.klang(["check", "recipe.yaml"]).is_refused(2).says(&["train.jsonl", "lines 1 and 7", "`u0`"]);
+    dir.klang(["check", "recipe.yaml"]).refused_with(2).says(&["train.jsonl", "lines 1 and 7", "`u0`"]);
 }
 
 #[test]

@@ -92,18 +92,18 @@ fn the_model_is_a_run_folder_or_a_folder_in_transformers_layout() {
 fn mistakes_are_refused() {
     let dir = Dir::with_model();
     let evaluate = |arguments: &[&str]| dir.klang_on_cpu(["evaluate"].iter().chain(arguments));
-    evaluate(&["run", "dev.jsonl", "--batch-seconds", "0"]).is_refused(2).says(&["--batch-seconds 0"]);
-    evaluate(&["run", "dev.jsonl", "dev.jsonl"]).is_refused(2).says(&["given twice"]);
-    evaluate(&["run"]).is_refused(2).says(&["<MANIFEST>"]);
-    evaluate(&["nowhere", "dev.jsonl"]).is_refused(1).says(&["nowhere", "no such folder"]);
-    evaluate(&["run", "nowhere.jsonl"]).is_refused(1).says(&["nowhere.jsonl"]);
+    evaluate(&["run", "dev.jsonl", "--batch-seconds", "0"]).refused_with(2).says(&["--batch-seconds 0"]);
+    evaluate(&["run", "dev.jsonl", "dev.jsonl"]).refused_with(2).says(&["given twice"]);
+    evaluate(&["run"]).refused_with(2).says(&["<MANIFEST>"]);
+    evaluate(&["nowhere", "dev.jsonl"]).refused_with(1).says(&["nowhere", "no such folder"]);
+    evaluate(&["run", "nowhere.jsonl"]).refused_with(1).says(&["nowhere.jsonl"]);
     dir.write("untold.jsonl", "{\"id\": \"u0\", \"audio\": \"audio/u0.wav\"}\n");
-    evaluate(&["run", "untold.jsonl"]).is_refused(1).says(&["untold.jsonl", "line 1", "`u0`"]);
+    evaluate(&["run", "untold.jsonl"]).refused_with(1).says(&["untold.jsonl", "line 1", "`u0`"]);
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     let dir = Dir::with_model();
     dir.write("audio/u7.wav", "no audio at all");
-    dir.klang_on_cpu(["evaluate", "run", "dev.jsonl", "--json"]).is_refused(1).says(&["u7", "audio/u7.wav"]);
+    dir.klang_on_cpu(["evaluate", "run", "dev.jsonl", "--json"]).refused_with(1).says(&["u7", "audio/u7.wav"]);
 }

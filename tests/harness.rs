@@ -51,7 +51,7 @@ impl Dir {
         let dir = Dir::new();
         dir.corpus("train.jsonl", &SENTENCES[..6]);
         dir.corpus("dev.jsonl", &SENTENCES[6..]);
-        dir.write("recipe.yaml", &recipe(updates, "", "", ""));
+        dir.write("recipe.yaml", recipe(updates, "", "", ""));
         dir
     }
 
@@ -222,7 +222,7 @@ impl TestCommand {
 
     /// Runs it; it must end with exit code 2 or 1, with nothing on stdout and an error on stderr.
     #[track_caller]
-    pub fn is_refused(self, code: i32) -> Finished {
+    pub fn refused_with(self, code: i32) -> Finished {
         let finished = self.ends_with(code);
         assert_eq!(finished.stdout, "", "\n{finished}");
         assert!(finished.stderr.contains("error: "), "\n{finished}");

@@ -56,6 +56,6 @@ fn the_logits_are_those_that_transcribe_reads() {
 fn a_file_that_is_no_audio_is_named_and_nothing_is_written() {
     let dir = Dir::with_model();
     dir.write("bad.wav", "no audio at all");
-    dir.klang_on_cpu(["logits", "run", "bad.wav", "--out", "l.safetensors"]).is_refused(1).says(&["bad.wav"]);
+    dir.klang_on_cpu(["logits", "run", "bad.wav", "--out", "l.safetensors"]).refused_with(1).says(&["bad.wav"]);
     assert!(!dir.path("l.safetensors").exists());
 }

@@ -6,8 +6,8 @@ use crate::harness::Dir;
 
 /// `transcribe` must refuse the model of the folder `run`, and say each of `parts`.
 #[track_caller]
-fn is_refused(dir: &Dir, parts: &[&str]) {
-    dir.klang_on_cpu(["transcribe", "run", "audio/u0.wav"]).is_refused(1).says(parts);
+fn refused_with(dir: &Dir, parts: &[&str]) {
+    dir.klang_on_cpu(["transcribe", "run", "audio/u0.wav"]).refused_with(1).says(parts);
 }
 
 #[test]
@@ -21,12 +21,12 @@ fn every_command_that_opens_a_model_refuses_a_damaged_one() {
         &["logits", "run", "audio/u0.wav", "--out", "logits.safetensors"],
     ];
     for command in commands {
-        dir.klang_on_cpu(command).is_refused(1).says(&["run/best/model.safetensors"]);
+        dir.klang_on_cpu(command).refused_with(1).says(&["run/best/model.safetensors"]);
     }
     assert!(!dir.path("logits.safetensors").exists());
     // Where a recipe names it, the recipe is what is wrong.
     let start = ["train", "recipe.yaml", "--run", "second", "--set", "model.init=run"];
-    dir.klang(start).is_refused(2).says(&["run/best/model.safetensors"]);
+    dir.klang(start).refused_with(2).says(&["run/best/model.safetensors"]);
     assert!(!dir.path("second").exists());
 }
 
@@ -43,7 +43,7 @@ fn truncated_weights() {
     // Within the last tensor, within the header, within the header's length, and nothing at all.
     for length in [whole.len() - 1, 100, 5, 0] {
         dir.write("run/best/model.safetensors", &whole[..length]);
-        is_refused(&dir, &["run/best/model.safetensors"]);
+        refused_with(&dir, &["run/best/model.safetensors"]);
     }
 }
 
@@ -53,28 +53,28 @@ fn weights_whose_header_promises_more_than_there_is() {
     let mut bytes = dir.bytes("run/best/model.safetensors");
     bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     dir.write("run/best/model.safetensors", bytes);
-    is_refused(&dir, &["run/best/model.safetensors"]);
+    refused_with(&dir, &["run/best/model.safetensors"]);
 }
 
 #[test]
 fn no_weights() {
     let dir = Dir::with_model();
     std::fs::remove_file(dir.path("run/best/model.safetensors")).expect("a file");
-    is_refused(&dir, &["run/best/model.safetensors", "No such file"]);
+    refused_with(&dir, &["run/best/model.safetensors", "No such file"]);
 }
 
 #[test]
 fn a_configuration_of_another_shape() {
     let dir = Dir::with_model();
     change_config(&dir, "hidden_size", json!(32));
-    is_refused(&dir, &["run/best/model.safetensors", "lm_head.weight", "[7, 16]", "[7, 32]"]);
+    refused_with(&dir, &["run/best/model.safetensors", "lm_head.weight", "[7, 16]", "[7, 32]"]);
 }
 
 #[test]
 fn a_configuration_with_more_layers_than_there_are_weights() {
     let dir = Dir::with_model();
     change_config(&dir, "num_hidden_layers", json!(2));
-    is_refused(&dir, &["run/best/model.safetensors", "encoder.layers.1.", "missing"]);
+    refused_with(&dir, &["run/best/model.safetensors", "encoder.layers.1.", "missing"]);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_configuration_that_cannot_be_built() {
     for (key, value) in [("hidden_size", json!(0)), ("model_type", json!("bert")), ("conv_kernel", json!([1, 2]))] {
         let whole = dir.text("run/best/config.json");
         change_config(&dir, key, value);
-        is_refused(&dir, &["run/best/config.json"]);
+        refused_with(&dir, &["run/best/config.json"]);
         dir.write("run/best/config.json", whole);
     }
 }
@@ -95,7 +95,7 @@ fn files_that_are_no_json() {
         let path = format!("run/best/{name}");
         let whole = dir.text(&path);
         dir.write(&path, &whole[..whole.len() / 2]);
-        is_refused(&dir, &[&path]);
+        refused_with(&dir, &[&path]);
         dir.write(&path, whole);
     }
     is_still_good(&dir);
@@ -111,12 +111,12 @@ fn a_vocabulary_of_another_size() {
     let mut vocabulary = dir.json("run/best/vocab.json");
     vocabulary["é"] = json!(vocabulary.as_object().expect("tokens").len());
     dir.write("run/best/vocab.json", vocabulary.to_string());
-    is_refused(&dir, &["run/best/model.safetensors", "lm_head.weight"]);
+    refused_with(&dir, &["run/best/model.safetensors", "lm_head.weight"]);
 }
 
 #[test]
 fn a_folder_without_a_model() {
     let dir = Dir::with_recipe(1);
     std::fs::create_dir(dir.path("run")).expect("a folder");
-    is_refused(&dir, &["run: no model", "config.json"]);
+    refused_with(&dir, &["run: no model", "config.json"]);
 }

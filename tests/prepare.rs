@@ -48,7 +48,7 @@ fn manifests_that_differ_are_not_overwritten_unasked() {
     dir.klang(prepare).succeeds();
     dir.klang(prepare).succeeds();
     dir.write("data/train.jsonl", "{\"id\": \"mine\", \"audio\": \"x.wav\"}\n");
-    dir.klang(prepare).is_refused(1).says(&["data/train.jsonl", "--overwrite"]);
+    dir.klang(prepare).refused_with(1).says(&["data/train.jsonl", "--overwrite"]);
     assert!(dir.text("data/train.jsonl").contains("mine"));
     dir.klang(prepare.iter().chain(&["--overwrite"])).succeeds();
     assert!(!dir.text("data/train.jsonl").contains("mine"));
@@ -69,7 +69,7 @@ fn audio_that_cannot_be_used_is_left_out_and_named() {
 fn mistakes_are_refused() {
     let dir = Dir::new();
     corpus(&dir);
-    dir.klang(["prepare", "timit", "corpus", "--out", "data"]).is_refused(2).says(&[
+    dir.klang(["prepare", "timit", "corpus", "--out", "data"]).refused_with(2).says(&[
         "`timit`",
         "table",
         "librispeech",
@@ -77,8 +77,8 @@ fn mistakes_are_refused() {
         "kaldi",
         "audiofolder",
     ]);
-    dir.klang(["prepare", "table", "corpus", "--out", "data", "--dev", "1.5"]).is_refused(2).says(&["--dev 1.5"]);
-    dir.klang(["prepare", "kaldi", "corpus", "--out", "data"]).is_refused(1).says(&["corpus", "wav.scp"]);
-    dir.klang(["prepare", "table", "nowhere", "--out", "data"]).is_refused(1).says(&["nowhere"]);
+    dir.klang(["prepare", "table", "corpus", "--out", "data", "--dev", "1.5"]).refused_with(2).says(&["--dev 1.5"]);
+    dir.klang(["prepare", "kaldi", "corpus", "--out", "data"]).refused_with(1).says(&["corpus", "wav.scp"]);
+    dir.klang(["prepare", "table", "nowhere", "--out", "data"]).refused_with(1).says(&["nowhere"]);
     assert!(!dir.path("data").exists());
 }

@@ -102,7 +102,7 @@ fn a_run_is_not_resumed_with_another_recipe() {
     let dir = Dir::with_recipe(3);
     dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
     let other = ["train", "recipe.yaml", "--run", "run", "--resume", "--set", "train.learning_rate=0.002"];
-    let refused = dir.klang(other).is_refused(2);
+    let refused = dir.klang(other).refused_with(2);
     refused.says(&["run folder run", "- learning_rate: 0.001", "+ learning_rate: 0.002", "--run DIR"]);
     assert!(!refused.stderr.contains("updates:"), "only what differs is listed\n{refused}");
 }
@@ -110,7 +110,9 @@ fn a_run_is_not_resumed_with_another_recipe() {
 #[test]
 fn where_there_is_no_run_there_is_nothing_to_resume() {
     let dir = Dir::with_recipe(1);
-    dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).is_refused(2).says(&["run folder run", "--resume"]);
+    dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"])
+        .refused_with(2)
+        .says(&["run folder run", "--resume"]);
     assert!(!dir.path("run").exists());
 }
 

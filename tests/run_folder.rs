@@ -116,7 +116,7 @@ fn a_folder_with_a_run_is_not_trained_into_again() {
     let dir = Dir::with_recipe(1);
     dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
     let before = dir.bytes("run/metrics.jsonl");
-    dir.klang(["train", "recipe.yaml", "--run", "run"]).is_refused(2).says(&["run folder run", "--resume"]);
+    dir.klang(["train", "recipe.yaml", "--run", "run"]).refused_with(2).says(&["run folder run", "--resume"]);
     assert_eq!(dir.bytes("run/metrics.jsonl"), before);
 }
 
@@ -124,7 +124,7 @@ fn a_folder_with_a_run_is_not_trained_into_again() {
 fn a_recipe_that_fails_leaves_no_run_folder() {
     let dir = Dir::with_recipe(1);
     for setting in ["data.train=[nowhere.jsonl]", "data.dev=nowhere.jsonl", "model.architecture.hidden_size=15"] {
-        dir.klang(["train", "recipe.yaml", "--run", "run", "--set", setting]).is_refused(2);
+        dir.klang(["train", "recipe.yaml", "--run", "run", "--set", setting]).refused_with(2);
         assert!(!dir.path("run").exists(), "{setting}");
     }
 }

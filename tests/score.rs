@@ -93,11 +93,11 @@ fn a_missing_hypothesis_counts_as_deleted_and_is_warned_of() {
 }
 
 #[test]
-fn a_hypothesis_of_nothing_known_is_refused() {
+fn a_hypothesis_of_nothing_known_refused_with() {
     let dir = Dir::new();
     write(&dir, "references", FORMS[1].1, &REFERENCES);
     write(&dir, "hypotheses", FORMS[1].1, &[("s-1", "the cat sat"), ("stranger", "yes")]);
-    dir.klang(["score", "references", "hypotheses", "--json"]).is_refused(1).says(&["stranger", "s-1"]);
+    dir.klang(["score", "references", "hypotheses", "--json"]).refused_with(1).says(&["stranger", "s-1"]);
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn mistakes_in_the_files_are_named_with_their_line() {
         ("empty", "", ["empty", "no utterances"]),
     ] {
         dir.write(name, content);
-        dir.klang(["score", "good.trn", name]).is_refused(1).says(&[name]).says(&parts);
+        dir.klang(["score", "good.trn", name]).refused_with(1).says(&[name]).says(&parts);
     }
-    dir.klang(["score", "good.trn", "nowhere"]).is_refused(1).says(&["nowhere", "No such file"]);
+    dir.klang(["score", "good.trn", "nowhere"]).refused_with(1).says(&["nowhere", "No such file"]);
     dir.klang(["score", "good.trn", "good.trn", "--locale", "no such"]).run().says(&["no such"]);
 }

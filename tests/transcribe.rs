@@ -31,7 +31,7 @@ fn a_bad_file_does_not_keep_the_others_from_being_read() {
 fn a_file_too_short_for_a_frame_is_named() {
     let dir = Dir::with_model();
     dir.speech("audio/short.wav", "anna", "");
-    dir.klang_on_cpu(["transcribe", "run", "audio/short.wav"]).is_refused(1).says(&["audio/short.wav"]);
+    dir.klang_on_cpu(["transcribe", "run", "audio/short.wav"]).refused_with(1).says(&["audio/short.wav"]);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn two_files_that_would_share_a_transcript_are_refused() {
     let dir = Dir::with_model();
     dir.speech("other/u0.wav", "ben", "dad");
     let out = ["transcribe", "run", "audio/u0.wav", "other/u0.wav", "--out", "texts"];
-    dir.klang_on_cpu(out).is_refused(2).says(&["audio/u0.wav", "other/u0.wav", "u0.txt"]);
+    dir.klang_on_cpu(out).refused_with(2).says(&["audio/u0.wav", "other/u0.wav", "u0.txt"]);
     assert!(!dir.path("texts").exists());
 }
 

@@ -190,8 +190,9 @@ impl<'a> Trainer<'a> {
             observer.event(Event::Update(&report));
             self.log.add(report, rates);
             // A state is saved at evaluations: what comes after must average the same updates in a resumed run.
-            let saves = self.progress.update % train.evaluate_every == 0 || self.progress.update == train.updates;
-            if self.progress.update % train.log_every == 0 || saves {
+            let saves =
+                self.progress.update.is_multiple_of(train.evaluate_every) || self.progress.update == train.updates;
+            if self.progress.update.is_multiple_of(train.log_every) || saves {
                 let seconds = self.seconds();
                 self.log.flush(self.run, seconds)?;
             }

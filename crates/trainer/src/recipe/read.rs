@@ -115,10 +115,10 @@ fn resolve_paths(document: &mut Value, folder: &Path) {
     // A variable that names something beside the recipe is a path; any other is a word.
     if let Some(Value::Object(variables)) = document.get_mut("variables") {
         for value in variables.values_mut() {
-            if let Value::String(word) = value {
-                if word.starts_with("./") || word.starts_with("../") {
-                    *word = folder.join(&*word).to_string_lossy().into_owned();
-                }
+            if let Value::String(word) = value
+                && (word.starts_with("./") || word.starts_with("../"))
+            {
+                *word = folder.join(&*word).to_string_lossy().into_owned();
             }
         }
     }
