@@ -222,8 +222,8 @@ mod tests {
         let store = VarStore::new(Device::Cpu);
         let norm = norm(&store, LogSigma::Affine, 16);
         tch::no_grad(|| {
-            norm.w.shallow_clone().fill_(1.0);
-            norm.b.shallow_clone().fill_(0.0);
+            let _ = norm.w.shallow_clone().fill_(1.0);
+            let _ = norm.b.shallow_clone().fill_(0.0);
         });
         let hidden = Tensor::randn([2, 7, 16], (Kind::Float, Device::Cpu));
         let layer_norm = hidden.layer_norm([16], Some(&norm.gamma), Some(&norm.beta), 1e-5, true);
@@ -254,7 +254,7 @@ mod tests {
         let hidden = Tensor::randn([2, 6, 8], (Kind::Float, Device::Cpu));
         let frames = Frames::new(vec![6, 2], 6, Device::Cpu).unwrap();
         let spoiled = hidden.copy();
-        spoiled.get(1).narrow(0, 2, 4).fill_(1e3).get(0).fill_(f64::NAN);
+        let _ = spoiled.get(1).narrow(0, 2, 4).fill_(1e3).get(0).fill_(f64::NAN);
         tch::manual_seed(1);
         let clean = norm.forward_noisy(&hidden, &frames).unwrap();
         tch::manual_seed(1);
