@@ -27,7 +27,7 @@ fn full_recipe() -> String {
 fn start_and_kill(dir: &Dir, run: &str) -> u64 {
     let mut training = dir.klang(["train", "recipe.yaml", "--run", run]).start();
     let state = dir.path(run).join("state/progress.json");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(600);
     while !state.exists() && Instant::now() < deadline {
         sleep(Duration::from_millis(1));
     }
