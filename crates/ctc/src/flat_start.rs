@@ -60,7 +60,8 @@ mod tests {
     #[test]
     fn labels_spread_over_the_loud_part() {
         let energies = [0.0, 0.01, 1.0, 0.9, 1.0, 0.05, 1.0, 1.0, 0.8, 0.0];
-        assert_eq!(even_alignment(&energies, &[5, 6], 0), [0, 0, 5, 5, 5, 5, 6, 6, 6, 0]);
+        // Seven loud frames: the middle of the fourth, 3.5 of 7, is where the second label begins.
+        assert_eq!(even_alignment(&energies, &[5, 6], 0), [0, 0, 5, 5, 5, 6, 6, 6, 6, 0]);
     }
 
     #[test]

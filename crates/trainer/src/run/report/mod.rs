@@ -198,11 +198,21 @@ mod tests {
     #[test]
     fn a_line_that_cannot_be_read_costs_only_itself() {
         let (_folder, run, _) = report(&[train(20, 3.0)], "");
-        // A loss that is not a number is null in JSON.
-        train(40, f64::NAN).append(&run.metrics()).unwrap();
+        let whole = std::fs::read_to_string(run.metrics()).unwrap();
+        std::fs::write(run.metrics(), whole + "{\"kind\": \"train\"}\n").unwrap();
         dev(60, true, "one").append(&run.metrics()).unwrap();
         write_report(&run).unwrap();
         let page = std::fs::read_to_string(run.report()).unwrap();
         assert!(page.contains("metrics.jsonl: line 2") && page.contains("at update 60"), "{page}");
+    }
+
+    #[test]
+    fn a_loss_that_was_not_a_number_reads_back_as_one() {
+        let (_folder, run, _) = report(&[train(20, 3.0)], "");
+        train(40, f64::NAN).append(&run.metrics()).unwrap();
+        dev(60, true, "one").append(&run.metrics()).unwrap();
+        let metrics = read_metrics(&run.metrics()).unwrap();
+        assert!(metrics.iter().any(|line| matches!(line, MetricsLine::Train { loss, .. } if loss.is_nan())));
+        write_report(&run).unwrap();
     }
 }
