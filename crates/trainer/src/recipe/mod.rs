@@ -94,7 +94,8 @@ impl Default for ModelRecipe {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FreezeRecipe {
-    /// The convolutions. Absent: frozen when the model starts from a checkpoint, never from random weights.
+    /// The convolutions. Absent: frozen when the model starts from a checkpoint. With random weights they always learn,
+    /// whatever stands here.
     pub feature_encoder: Option<bool>,
     /// Updates during which only the head learns.
     pub encoder_updates: u64,
