@@ -1,6 +1,6 @@
 //! The head: one linear map from hidden states to the vocabulary.
 
-use klang_wav2vec2::Linear;
+use klang_wav2vec2::{Linear, Noise, dropout};
 use tch::nn::Path;
 use tch::{Kind, Tensor};
 
@@ -26,7 +26,7 @@ impl CtcHead {
     ///
     /// # Errors
     /// When libtorch refuses the shapes.
-    pub fn forward(&self, hidden: &Tensor, training: bool) -> Result<Tensor> {
-        Ok(self.linear.forward(&hidden.f_dropout(self.dropout, training)?)?.f_to_kind(Kind::Float)?)
+    pub fn forward(&self, hidden: &Tensor, noise: Option<&Noise>) -> Result<Tensor> {
+        Ok(self.linear.forward(&dropout(hidden.shallow_clone(), self.dropout, noise)?)?.f_to_kind(Kind::Float)?)
     }
 }

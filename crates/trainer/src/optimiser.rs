@@ -44,58 +44,40 @@ impl AdamW {
         &self.parameters
     }
 
-    /// Forgets the gradients.
-    pub fn zero_gradients(&mut self) {
-        for (_, parameter) in &mut self.parameters {
-            parameter.zero_grad();
-        }
-    }
-
-    /// Norm of all gradients together.
+    /// One step with the given learning rate. `gradients` stand in the parameters' order, undefined where a parameter took
+    /// no part, and are first multiplied by `gradient_scale`.
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn gradient_norm(&self) -> Result<f64> {
-        let gradients = self.parameters.iter().map(|(_, parameter)| parameter.grad()).filter(Tensor::defined);
-        let norms = gradients.map(|gradient| gradient.f_norm()).collect::<std::result::Result<Vec<_>, _>>()?;
-        if norms.is_empty() {
-            return Ok(0.0);
-        }
-        Ok(Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])?)
-    }
-
-    /// One step with the given learning rate, gradients first multiplied by `gradient_scale`.
-    ///
-    /// # Errors
-    /// libtorch's own.
-    pub fn step(&mut self, learning_rate: f64, gradient_scale: f64) -> Result<()> {
+    pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64, gradient_scale: f64) -> Result<()> {
         let AdamWConfig { betas: [beta1, beta2], epsilon, weight_decay } = self.config;
         let _guard = tch::no_grad_guard();
-        for (name, parameter) in &mut self.parameters {
-            let gradient = match parameter.grad() {
-                gradient if gradient.defined() => gradient,
-                // Dropped in this step: in a run that went on its gradient would be zeroed, in a resumed one undefined.
-                _ if self.states.contains_key(name) => parameter.f_zeros_like()?,
-                _ => continue,
+        for ((name, parameter), gradient) in self.parameters.iter_mut().zip(gradients) {
+            // A tensor of its own, for what follows overwrites it: these loops are bound by memory, not by arithmetic.
+            let mut scratch = match gradient.defined() {
+                true => gradient.f_mul_scalar(gradient_scale)?,
+                false if self.states.contains_key(name) => parameter.f_zeros_like()?,
+                false => continue,
             };
-            let gradient = if gradient_scale == 1.0 { gradient } else { gradient.f_mul_scalar(gradient_scale)? };
             if !self.states.contains_key(name) {
                 let fresh = Moments { steps: 0, first: parameter.f_zeros_like()?, second: parameter.f_zeros_like()? };
                 self.states.insert(name.clone(), fresh);
             }
             let Some(moments) = self.states.get_mut(name) else { continue };
             moments.steps += 1;
-            let _ = moments.first.f_lerp_(&gradient, 1.0 - beta1)?;
-            let _ = moments.second.f_mul_scalar_(beta2)?.f_add_(&gradient.f_square()?.f_mul_scalar_(1.0 - beta2)?)?;
+            let _ = moments.first.f_lerp_(&scratch, 1.0 - beta1)?;
+            let _ = moments.second.f_lerp_(&scratch.f_square_()?, 1.0 - beta2)?;
             let correction1 = 1.0 - beta1.powi(moments.steps as i32);
             let correction2 = 1.0 - beta2.powi(moments.steps as i32);
-            let denominator = moments.second.f_sqrt()?.f_div_scalar_(correction2.sqrt())?.f_add_scalar_(epsilon)?;
+            // −(√v̂ + ε) / (α / c₁), so that what is left of the step is one division and one sum.
+            let root = correction2.sqrt();
+            let mut divisor = moments.second.f_sqrt_out(&scratch)?;
+            let _ = divisor.f_add_scalar_(epsilon * root)?.f_mul_scalar_(-correction1 / (learning_rate * root))?;
             // The positional convolution's magnitude has the shape of a kernel, but is a gain.
             if weight_decay > 0.0 && parameter.dim() >= 2 && !name.ends_with("original0") {
                 let _ = parameter.f_mul_scalar_(1.0 - learning_rate * weight_decay)?;
             }
-            let step = moments.first.f_div(&denominator)?.f_mul_scalar_(learning_rate / correction1)?;
-            let _ = parameter.f_sub_(&step)?;
+            let _ = parameter.f_addcdiv_(&moments.first, &divisor)?;
         }
         Ok(())
     }
@@ -149,10 +131,27 @@ impl AdamW {
     }
 }
 
+/// Norm of all gradients together; undefined ones count as zero.
+///
+/// # Errors
+/// libtorch's own.
+pub fn gradient_norm(gradients: &[Tensor]) -> Result<f64> {
+    let defined = gradients.iter().filter(|gradient| gradient.defined());
+    let norms = defined.map(Tensor::f_norm).collect::<std::result::Result<Vec<_>, _>>()?;
+    if norms.is_empty() {
+        return Ok(0.0);
+    }
+    Ok(Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tch::{Device, Kind};
+
+    fn gradients<const N: usize>(objective: &Tensor, parameters: [&Tensor; N]) -> Vec<Tensor> {
+        Tensor::run_backward(&[objective], &parameters, false, false)
+    }
 
     fn parameter(values: &[f64], shape: &[i64]) -> Tensor {
         Tensor::from_slice(values).view(shape).set_requires_grad(true)
@@ -169,9 +168,8 @@ mod tests {
         let mut optimiser = AdamW::new(vec![("x".into(), x.shallow_clone())], config(0.1));
         let (mut expected, mut first, mut second) = (2.0f64, 0.0, 0.0);
         for step in 1..=3 {
-            optimiser.zero_gradients();
-            (&x * 3.0).sum(Kind::Double).backward();
-            optimiser.step(0.01, 0.5).unwrap();
+            let gradients = gradients(&(&x * 3.0).sum(Kind::Double), [&x]);
+            optimiser.step(&gradients, 0.01, 0.5).unwrap();
             let gradient: f64 = 3.0 * 0.5;
             first = 0.9 * first + 0.1 * gradient;
             second = 0.98 * second + 0.02 * gradient * gradient;
@@ -183,27 +181,15 @@ mod tests {
     }
 
     #[test]
-    fn what_took_no_part_steps_alike_with_zeroed_and_without_gradients() {
-        let run = |forget: bool| {
+    fn what_took_no_part_steps_as_with_a_gradient_of_zero() {
+        let run = |second: Tensor| {
             let x = parameter(&[1.0, -2.0], &[1, 2]);
             let mut optimiser = AdamW::new(vec![("x".into(), x.shallow_clone())], config(0.1));
-            (&x * &x).sum(Kind::Double).backward();
-            optimiser.step(0.1, 1.0).unwrap();
-            optimiser.zero_gradients();
-            if forget {
-                // As after a resume: the same values and moments, and no gradient yet.
-                let fresh = x.detach().copy().set_requires_grad(true);
-                let saved =
-                    optimiser.state().unwrap().into_iter().map(|(name, tensor)| (name, tensor.copy())).collect();
-                optimiser = AdamW::new(vec![("x".into(), fresh.shallow_clone())], config(0.1));
-                optimiser.restore(saved).unwrap();
-                optimiser.step(0.1, 1.0).unwrap();
-                return fresh;
-            }
-            optimiser.step(0.1, 1.0).unwrap();
+            optimiser.step(&gradients(&(&x * &x).sum(Kind::Double), [&x]), 0.1, 1.0).unwrap();
+            optimiser.step(&[second], 0.1, 1.0).unwrap();
             x
         };
-        assert!(run(false).equal(&run(true)));
+        assert!(run(Tensor::zeros([1, 2], (Kind::Double, Device::Cpu))).equal(&run(Tensor::new())));
     }
 
     #[test]
@@ -211,17 +197,15 @@ mod tests {
         let (vector, idle) = (parameter(&[1.0], &[1]), parameter(&[5.0], &[1, 1]));
         let parameters = vec![("vector".into(), vector.shallow_clone()), ("idle".into(), idle.shallow_clone())];
         let mut optimiser = AdamW::new(parameters, config(0.5));
-        (&vector * 0.0).sum(Kind::Double).backward();
-        optimiser.step(0.1, 1.0).unwrap();
+        let gradients = gradients(&(&vector * 0.0).sum(Kind::Double), [&vector, &idle]);
+        optimiser.step(&gradients, 0.1, 1.0).unwrap();
         assert_eq!((vector.double_value(&[0]), idle.double_value(&[0, 0])), (1.0, 5.0));
     }
 
     #[test]
     fn a_restored_optimiser_steps_as_the_one_that_went_on() {
         let step = |optimiser: &mut AdamW, x: &Tensor| {
-            optimiser.zero_gradients();
-            (x * x).sum(Kind::Double).backward();
-            optimiser.step(0.1, 1.0).unwrap();
+            optimiser.step(&gradients(&(x * x).sum(Kind::Double), [x]), 0.1, 1.0).unwrap();
         };
         let x = parameter(&[1.0, -2.0, 3.0, 0.5], &[2, 2]);
         let mut optimiser = AdamW::new(vec![("x".into(), x.shallow_clone())], config(0.1));
@@ -240,8 +224,8 @@ mod tests {
     #[test]
     fn the_gradient_norm_is_over_all_parameters() {
         let (a, b) = (parameter(&[1.0], &[1]), parameter(&[1.0], &[1]));
-        (&a * 3.0 + &b * 4.0).sum(Kind::Double).backward();
-        let optimiser = AdamW::new(vec![("a".into(), a), ("b".into(), b)], config(0.0));
-        assert!((optimiser.gradient_norm().unwrap() - 5.0).abs() < 1e-12);
+        let idle = parameter(&[1.0], &[1]);
+        let gradients = gradients(&(&a * 3.0 + &b * 4.0).sum(Kind::Double), [&a, &idle, &b]);
+        assert!((gradient_norm(&gradients).unwrap() - 5.0).abs() < 1e-12);
     }
 }

@@ -16,7 +16,7 @@ use crate::optimiser::{AdamW, AdamWConfig};
 use crate::prepare::Preparation;
 use crate::recipe::Recipe;
 use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
-use crate::step::{Rate, Step, StepOutcome};
+use crate::step::{Rate, Replicas, Step, StepOutcome};
 
 /// What a training ends with.
 #[derive(Clone, Debug)]
@@ -70,6 +70,7 @@ struct Trainer<'a> {
     prepared: &'a Preparation,
     model: &'a Recogniser,
     run: &'a RunFolder,
+    replicas: Replicas<'a>,
     optimiser: AdamW,
     loading: LoaderSettings,
     progress: Progress,
@@ -99,6 +100,7 @@ impl<'a> Trainer<'a> {
             prepared,
             model,
             run,
+            replicas: Replicas::start(recipe, model, &learnt)?,
             optimiser: AdamW::new(learnt, config),
             loading: LoaderSettings {
                 audio: model.spec.audio,
@@ -173,6 +175,7 @@ impl<'a> Trainer<'a> {
             let step = Step {
                 recipe: self.recipe,
                 model: self.model,
+                replicas: &self.replicas,
                 update: self.progress.update,
                 feature_encoder_learns: self.feature_encoder_learns,
             };

@@ -7,6 +7,7 @@ use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::frames::Frames;
 use crate::linear::Linear;
+use crate::noise::Noise;
 
 /// Self-attention over the real frames of each utterance (`attention`).
 #[derive(Debug)]
@@ -57,22 +58,51 @@ impl SelfAttention {
     ///
     /// # Errors
     /// When libtorch refuses the shapes or cannot allocate.
-    pub fn forward(&self, hidden: &Tensor, mask: &AttentionMask, training: bool) -> Result<Tensor> {
+    pub fn forward(&self, hidden: &Tensor, mask: &AttentionMask, noise: Option<&Noise>) -> Result<Tensor> {
         let (batch, frames, width) = hidden.size3()?;
         let heads = |projection: &Linear| -> Result<Tensor> {
             let projected = projection.forward(hidden)?.f_view([batch, frames, self.heads, width / self.heads])?;
             Ok(projected.f_transpose(1, 2)?) // (batch, head, frame, channel / head)
         };
-        let context = Tensor::f_scaled_dot_product_attention(
-            &heads(&self.query)?,
-            &heads(&self.key)?,
-            &heads(&self.value)?,
-            mask.0.as_ref(),
-            if training { self.dropout } else { 0.0 },
-            false,
-            None,
-            false,
-        )?;
+        let (query, key, value) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
+        let context = match noise {
+            Some(noise) if self.dropout > 0.0 && !noise.is_libtorch() => {
+                let scale = ((width / self.heads) as f64).sqrt().recip();
+                let scores = query.f_mul_scalar(scale)?.f_matmul(&key.f_transpose(2, 3)?)?;
+                let scores = if let Some(mask) = &mask.0 { scores.f_add(mask)? } else { scores };
+                noise.dropout(&scores.f_softmax(-1, hidden.kind())?, self.dropout)?.f_matmul(&value)?
+            }
+            _ => {
+                let dropout = if noise.is_some() { self.dropout } else { 0.0 };
+                let mask = mask.0.as_ref();
+                Tensor::f_scaled_dot_product_attention(&query, &key, &value, mask, dropout, false, None, false)?
+            }
+        };
         self.output.forward(&context.f_transpose(1, 2)?.f_reshape([batch, frames, width])?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+    use tch::nn::VarStore;
+
+    #[test]
+    fn attention_written_out_for_dropout_equals_the_fused_kernel() {
+        let store = VarStore::new(Device::Cpu);
+        // A chance that rounds to never: the written-out path runs, and drops nothing.
+        let config =
+            ModelConfig { hidden_size: 12, num_attention_heads: 3, attention_dropout: 1e-9, ..ModelConfig::default() };
+        let attention = SelfAttention::new(&store.root(), &config).unwrap();
+        tch::manual_seed(1);
+        tch::no_grad(|| store.variables().into_values().for_each(|mut tensor| _ = tensor.copy_(&tensor.randn_like())));
+        let hidden = Tensor::randn([2, 7, 12], (Kind::Float, Device::Cpu));
+        let mask = AttentionMask::new(&Frames::new(vec![7, 4], 7, Device::Cpu).unwrap(), Kind::Float).unwrap();
+        let fused = attention.forward(&hidden, &mask, None).unwrap();
+        let written_out = attention.forward(&hidden, &mask, Some(&Noise::new(1, Device::Cpu))).unwrap();
+        let difference = (&written_out - &fused).abs().max() / fused.abs().max();
+        // Two products of at most 12 terms and a softmax in another order: 40 roundings of 2⁻²⁴ < 1e-5.
+        assert!(f64::try_from(difference).unwrap() < 1e-5);
     }
 }

@@ -8,6 +8,7 @@ use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::feed_forward::FeedForward;
 use crate::frames::Frames;
+use crate::noise::{Noise, dropout};
 use crate::norm::{Norm, Site};
 
 /// Where a block normalises (`do_stable_layer_norm`).
@@ -66,28 +67,28 @@ impl Block {
         hidden: &Tensor,
         frames: &Frames,
         mask: &AttentionMask,
-        training: bool,
+        noise: Option<&Noise>,
     ) -> Result<BlockOutput> {
         let mut rates = Vec::new();
         let mut normalise = |norm: &Norm, site, hidden: &Tensor| -> Result<Tensor> {
-            let normed = norm.forward(hidden, frames, training)?;
+            let normed = norm.forward(hidden, frames, noise)?;
             rates.extend(normed.rate.map(|rate| (site, rate)));
             Ok(normed.hidden)
         };
         let attend = |input: &Tensor| -> Result<Tensor> {
-            Ok(self.attention.forward(input, mask, training)?.f_dropout(self.dropout, training)?)
+            dropout(self.attention.forward(input, mask, noise)?, self.dropout, noise)
         };
         let hidden = match self.order {
             BlockOrder::PostNorm => {
                 let hidden = normalise(&self.attention_norm, Site::Attention, &hidden.f_add(&attend(hidden)?)?)?;
-                let branch = self.feed_forward.forward(&hidden, training)?;
+                let branch = self.feed_forward.forward(&hidden, noise)?;
                 normalise(&self.feed_forward_norm, Site::FeedForward, &hidden.f_add(&branch)?)?
             }
             BlockOrder::PreNorm => {
                 let hidden = hidden.f_add(&attend(&normalise(&self.attention_norm, Site::Attention, hidden)?)?)?;
                 let branch = self
                     .feed_forward
-                    .forward(&normalise(&self.feed_forward_norm, Site::FeedForward, &hidden)?, training)?;
+                    .forward(&normalise(&self.feed_forward_norm, Site::FeedForward, &hidden)?, noise)?;
                 hidden.f_add(&branch)?
             }
         };

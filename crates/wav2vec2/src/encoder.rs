@@ -8,6 +8,8 @@ use crate::block::{Block, BlockOrder};
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::frames::Frames;
+use crate::model::TrainingPass;
+use crate::noise::dropout;
 use crate::norm::{Norm, Site};
 use crate::positional::PositionalConvolution;
 
@@ -74,16 +76,21 @@ impl Encoder {
         })
     }
 
-    /// (batch, frame, channel) to the same; `dropped` names blocks to skip, and is given in training only.
+    /// (batch, frame, channel) to the same.
     ///
     /// # Errors
     /// When libtorch refuses the shapes or cannot allocate.
-    pub fn forward(&self, hidden: Tensor, frames: &Frames, dropped: Option<&[bool]>) -> Result<TransformerOutput> {
-        let training = dropped.is_some();
-        let dropped = dropped.unwrap_or_default();
+    pub fn forward(
+        &self,
+        hidden: Tensor,
+        frames: &Frames,
+        training: Option<&TrainingPass>,
+    ) -> Result<TransformerOutput> {
+        let noise = training.map(|drawn| &drawn.noise);
+        let dropped = training.map(|drawn| drawn.dropped_blocks.as_slice()).unwrap_or_default();
         let mut sites = Vec::new();
         let normalise = |hidden: &Tensor, sites: &mut Vec<SiteRate>| -> Result<Tensor> {
-            let normed = self.norm.forward(hidden, frames, training)?;
+            let normed = self.norm.forward(hidden, frames, noise)?;
             sites.extend(normed.rate.map(|rate| SiteRate { layer: None, site: Site::Encoder, rate }));
             Ok(normed.hidden)
         };
@@ -94,12 +101,12 @@ impl Encoder {
         if self.order == BlockOrder::PostNorm {
             hidden = normalise(&hidden, &mut sites)?;
         }
-        hidden = hidden.f_dropout(self.dropout, training)?;
+        hidden = dropout(hidden, self.dropout, noise)?;
         for (index, block) in self.blocks.iter().enumerate() {
             if dropped.get(index).copied().unwrap_or(false) {
                 continue;
             }
-            let output = block.forward(&hidden, frames, &mask, training)?;
+            let output = block.forward(&hidden, frames, &mask, noise)?;
             hidden = output.hidden;
             sites.extend(output.rates.into_iter().map(|(site, rate)| SiteRate { layer: Some(index), site, rate }));
         }

@@ -6,6 +6,7 @@ use tch::nn::Path;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::linear::Linear;
+use crate::noise::{Noise, dropout};
 use crate::norm::LayerNorm;
 
 /// LayerNorm, linear map, dropout (`feature_projection`).
@@ -34,8 +35,7 @@ impl FeatureProjection {
     ///
     /// # Errors
     /// When libtorch refuses the shapes.
-    pub fn forward(&self, features: &Tensor, training: bool) -> Result<Tensor> {
-        let projected = self.projection.forward(&self.layer_norm.forward(features)?)?;
-        Ok(projected.f_dropout(self.dropout, training)?)
+    pub fn forward(&self, features: &Tensor, noise: Option<&Noise>) -> Result<Tensor> {
+        dropout(self.projection.forward(&self.layer_norm.forward(features)?)?, self.dropout, noise)
     }
 }

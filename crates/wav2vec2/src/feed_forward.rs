@@ -6,6 +6,7 @@ use tch::nn::Path;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::linear::Linear;
+use crate::noise::{Noise, dropout};
 
 /// Linear, GELU, linear (`feed_forward`).
 #[derive(Debug)]
@@ -34,8 +35,8 @@ impl FeedForward {
     ///
     /// # Errors
     /// When libtorch refuses the shapes.
-    pub fn forward(&self, hidden: &Tensor, training: bool) -> Result<Tensor> {
-        let inner = self.intermediate.forward(hidden)?.f_gelu("none")?.f_dropout(self.activation_dropout, training)?;
-        Ok(self.output.forward(&inner)?.f_dropout(self.hidden_dropout, training)?)
+    pub fn forward(&self, hidden: &Tensor, noise: Option<&Noise>) -> Result<Tensor> {
+        let inner = dropout(self.intermediate.forward(hidden)?.f_gelu("none")?, self.activation_dropout, noise)?;
+        dropout(self.output.forward(&inner)?, self.hidden_dropout, noise)
     }
 }

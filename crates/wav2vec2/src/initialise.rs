@@ -3,7 +3,10 @@
 //! Each parameter has a generator of its own, seeded by (seed, name): two models that share a parameter's name and
 //! shape start from the same values there, whatever else they carry.
 
-use tch::{Kind, Tensor};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use tch::Tensor;
 
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -57,18 +60,24 @@ pub fn initialise_linear(name: &str, weight: &Tensor, bias: &Tensor, config: &Mo
 
 fn fill(name: &str, tensor: &Tensor, start: Start, seed: u64) -> Result<()> {
     let mut tensor = tensor.shallow_clone();
-    tch::manual_seed(seed_of(seed, name));
-    // Drawn on the CPU, so that a seed means the same weights on every device.
-    let like = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?;
-    let values = match start {
-        Start::Constant(value) => like.f_full_like(value)?,
-        Start::Normal { deviation } => like.f_randn_like()?.f_mul_scalar(deviation)?,
-        Start::Uniform { bound } => like.f_rand_like()?.f_mul_scalar(2.0 * bound)?.f_sub_scalar(bound)?,
-        Start::Unit => like.f_rand_like()?,
-        Start::MagnitudeOf => like.f_ones_like()?,
-        Start::FilterBank => filter_bank(&like)?,
+    // Neither libtorch's generator, which all threads share, nor the device's: a seed means the same weights everywhere.
+    let mut random = ChaCha8Rng::seed_from_u64(seed_of(seed, name));
+    let mut draw = |value: &mut dyn FnMut(&mut ChaCha8Rng) -> f32| -> Result<Tensor> {
+        let values: Vec<f32> = (0..tensor.numel()).map(|_| value(&mut random)).collect();
+        Ok(Tensor::f_from_slice(&values)?.f_view(tensor.size().as_slice())?)
     };
-    Ok(tch::no_grad(|| tensor.f_copy_(&values.f_to_kind(Kind::Float)?))?)
+    let values = match start {
+        Start::Constant(value) => tensor.f_full_like(value)?,
+        Start::Normal { deviation } => draw(&mut |random| {
+            let value: f64 = StandardNormal.sample(random);
+            (value * deviation) as f32
+        })?,
+        Start::Uniform { bound } => draw(&mut |random| (random.random_range(-1.0..1.0) * bound) as f32)?,
+        Start::Unit => draw(&mut |random| random.random())?,
+        Start::MagnitudeOf => tensor.f_ones_like()?,
+        Start::FilterBank => filter_bank(&tensor.size(), &mut random)?,
+    };
+    Ok(tch::no_grad(|| tensor.f_copy_(&values))?)
 }
 
 fn start(name: &str, tensor: &Tensor, config: &ModelConfig) -> Start {
@@ -127,16 +136,15 @@ const FILTER_BANK_KERNEL: i64 = 64;
 ///
 /// A layer that starts as a filter bank need not first learn what a spectrum is (Zeghidour et al. 2018, "Learning
 /// filterbanks from raw speech"): from random filters a small model stays on the all-blank plateau several times longer.
-fn filter_bank(like: &Tensor) -> Result<Tensor> {
+fn filter_bank(shape: &[i64], random: &mut ChaCha8Rng) -> Result<Tensor> {
     const RATE: f64 = 16_000.0;
-    let (filters, _, kernel) = like.size3()?;
+    let (filters, kernel) = (shape[0], shape[2]);
     let mel = |hertz: f64| (hertz / 700.0).ln_1p();
     let (low, high) = (mel(60.0), mel(0.475 * RATE));
     let edge = |number: i64| 700.0 * (low + (high - low) * number as f64 / (filters + 1) as f64).exp_m1();
-    let phases =
-        Vec::<f64>::try_from(like.f_narrow(2, 0, 1)?.f_rand_like()?.f_flatten(0, 2)?.f_to_kind(Kind::Double)?)?;
     let mut values = Vec::with_capacity((filters * kernel) as usize);
-    for (number, phase) in (1..).zip(phases) {
+    for number in 1..=filters {
+        let phase: f64 = random.random();
         let (centre, width) = (edge(number), (edge(number + 1) - edge(number - 1)) / 2.0);
         // Deviation of the Gaussian window, in seconds: a fifth of the kernel at most, so that it dies out inside.
         let window = (kernel as f64 / RATE / 5.0).min(0.5 / width);
@@ -159,11 +167,9 @@ fn conv_layer(name: &str) -> Option<usize> {
 }
 
 /// A generator's seed from (seed, name): FNV-1a, whose only duty here is to differ between names.
-fn seed_of(seed: u64, name: &str) -> i64 {
+fn seed_of(seed: u64, name: &str) -> u64 {
     let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    (hash >> 1) as i64
+    bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -211,7 +217,7 @@ mod tests {
 
     #[test]
     fn each_filter_answers_most_to_its_own_frequency() {
-        let bank = filter_bank(&Tensor::zeros([40, 1, 200], (Kind::Float, Device::Cpu))).unwrap().squeeze_dim(1);
+        let bank = filter_bank(&[40, 1, 200], &mut ChaCha8Rng::seed_from_u64(1)).unwrap().squeeze_dim(1);
         // Peak of each filter's spectrum, in bins of 16000 / 2000 = 8 Hz.
         let spectrum = bank.fft_rfft(2000, -1, "backward").abs();
         let peaks = Vec::<i64>::try_from(spectrum.argmax(-1, false)).unwrap();

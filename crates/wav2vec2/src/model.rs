@@ -10,6 +10,7 @@ use crate::feature_encoder::FeatureEncoder;
 use crate::feature_projection::FeatureProjection;
 use crate::frames::{Frames, WaveformBatch};
 use crate::linear::{cast, parameter};
+use crate::noise::Noise;
 
 /// The encoder of wav2vec 2.0 (Baevski et al. 2020), in any of its published shapes (`Wav2Vec2Model`).
 #[derive(Debug)]
@@ -21,8 +22,8 @@ pub struct Wav2Vec2 {
     mask_embedding: Tensor, // (channel)
 }
 
-/// What is drawn for a training pass before it runs. Dropout and KL-Norm's noise come from libtorch's own generator.
-#[derive(Debug, Default)]
+/// What is drawn for a training pass.
+#[derive(Debug)]
 pub struct TrainingPass {
     /// Frames to replace by the mask embedding, (batch, frame), true where masked.
     pub time_mask: Option<Tensor>,
@@ -34,6 +35,8 @@ pub struct TrainingPass {
     pub feature_encoder_learns: bool,
     /// Whether the feature projection and the transformer learn; without, only what stands above them does.
     pub encoder_learns: bool,
+    /// Dropout's and KL-Norm's.
+    pub noise: Noise,
 }
 
 /// How a forward runs.
@@ -112,13 +115,12 @@ impl Wav2Vec2 {
         let learns = training.is_none_or(|drawn| drawn.encoder_learns);
         let (projected, output) = with_gradient(learns, || {
             let frames = Frames::new(lengths, features.size()[1], features.device())?;
-            let projected = self.feature_projection.forward(&features, training.is_some())?;
+            let projected = self.feature_projection.forward(&features, training.map(|drawn| &drawn.noise))?;
             let hidden = match training {
                 Some(drawn) => self.mask(projected.shallow_clone(), drawn)?,
                 None => projected.shallow_clone(),
             };
-            let output =
-                self.encoder.forward(hidden, &frames, training.map(|drawn| drawn.dropped_blocks.as_slice()))?;
+            let output = self.encoder.forward(hidden, &frames, training)?;
             Ok((projected, EncoderOutput { hidden: output.hidden, lengths: frames.lengths, kl: output.kl }))
         })?;
         Ok(Stages { features, projected, output })

@@ -71,7 +71,9 @@ impl Augmentation {
             colour(&mut samples, deviation_db, &mut random);
         }
         if let Some(snr_db) = self.noise {
-            add_noise(&mut samples, snr_db, NoiseColour::White, &mut random);
+            // Electronics or a room, each as often as the other.
+            let noise = if random.random() { NoiseColour::White } else { NoiseColour::Pink };
+            add_noise(&mut samples, snr_db, noise, &mut random);
         }
         Ok(samples)
     }

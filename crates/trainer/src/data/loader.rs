@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use klang_audio::{Segment, Warning, Waveform, normalise};
-use klang_wav2vec2::WaveformBatch;
+use klang_wav2vec2::{ModelConfig, WaveformBatch};
 
 use super::{BatchPlan, Item, RowPlan};
 use crate::error::{Error, Result};
@@ -70,6 +70,11 @@ impl LoadedRow {
         }
         labels
     }
+
+    /// Frames that a model of this shape makes of it.
+    pub fn frames(&self, config: &ModelConfig) -> i64 {
+        config.frames(self.samples.len() as i64)
+    }
 }
 
 /// One batch, ready.
@@ -89,6 +94,34 @@ impl LoadedBatch {
     pub fn waveforms(&self) -> Result<WaveformBatch> {
         let samples: Vec<&[f32]> = self.rows.iter().map(|row| row.samples.as_slice()).collect();
         Ok(WaveformBatch::pad(&samples)?)
+    }
+
+    /// Samples, padding left out.
+    pub fn samples(&self) -> usize {
+        self.rows.iter().map(|row| row.samples.len()).sum()
+    }
+
+    /// Samples of the padded tensor.
+    pub fn padded_samples(&self) -> usize {
+        self.rows.iter().map(|row| row.samples.len()).max().unwrap_or(0) * self.rows.len()
+    }
+
+    /// Cuts the batch into at most `count` parts of neighbouring rows, about as long as one another.
+    pub fn cut(self, count: usize) -> Vec<LoadedBatch> {
+        let count = count.clamp(1, self.rows.len().max(1));
+        let total = self.samples();
+        let mut parts: Vec<Vec<LoadedRow>> = (0..count).map(|_| Vec::new()).collect();
+        let (rows, mut done) = (self.rows.len(), 0);
+        for (place, row) in self.rows.into_iter().enumerate() {
+            // By the row's middle; and no part may be left without a row.
+            let middle = (done + row.samples.len() / 2) * count / total.max(1);
+            let part = middle.min(count - 1).min(place).max((place + count).saturating_sub(rows));
+            done += row.samples.len();
+            parts[part].push(row);
+        }
+        let mut warnings = Some(self.warnings);
+        let parts = parts.into_iter().filter(|rows| !rows.is_empty());
+        parts.map(|rows| LoadedBatch { rows, warnings: warnings.take().unwrap_or_default() }).collect()
     }
 
     /// The utterances' ids.
@@ -295,6 +328,33 @@ mod tests {
         assert_eq!(batch.rows[0].labels(Some(2)), [5, 6, 2, 6]);
         assert_eq!(batch.rows[0].labels(None), [5, 6, 6]);
         assert_eq!(batch.ids(), ["u0", "u4"]);
+    }
+
+    #[test]
+    fn a_batch_is_cut_into_neighbours_of_about_the_same_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let item = item(folder.path(), 0);
+        let batch = |lengths: &[usize]| LoadedBatch {
+            rows: lengths
+                .iter()
+                .map(|&length| LoadedRow { items: vec![item.clone()], samples: vec![0.0; length] })
+                .collect(),
+            warnings: Vec::new(),
+        };
+        let cut = |rows: &[usize], count| -> Vec<Vec<usize>> {
+            let lengths = |part: LoadedBatch| part.rows.iter().map(|row| row.samples.len()).collect();
+            batch(rows).cut(count).into_iter().map(lengths).collect()
+        };
+        assert_eq!(cut(&[4, 4, 4, 4], 2), [[4, 4], [4, 4]]);
+        assert_eq!(cut(&[9, 1, 1, 1], 2), [vec![9], vec![1, 1, 1]]);
+        assert_eq!(cut(&[1, 1, 1, 9], 3), [vec![1, 1], vec![1], vec![9]]);
+        assert_eq!(cut(&[100, 1, 1], 3), [[100], [1], [1]]);
+        assert_eq!(cut(&[5], 4), [[5]]);
+        for count in 1..=7 {
+            let parts = cut(&[3, 8, 2, 2, 9, 1], count);
+            assert_eq!(parts.len(), count.min(6));
+            assert_eq!(parts.concat(), [3, 8, 2, 2, 9, 1]);
+        }
     }
 
     #[test]

@@ -83,14 +83,31 @@ impl Recogniser {
     /// # Errors
     /// A configuration that cannot be built, or too little memory.
     pub fn random(spec: ModelSpec, compute: Compute, seed: u64) -> Result<Recogniser> {
+        let model = Recogniser::blank(spec, compute)?;
+        model.initialise(seed)?;
+        Ok(model)
+    }
+
+    /// A second model over the same weights, for another thread: what changes one of them changes both.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn replica(&self) -> Result<Recogniser> {
+        let replica = Recogniser::blank(self.spec.clone(), self.compute)?;
+        for ((_, mut copy), (_, original)) in replica.parameters().into_iter().zip(self.parameters()) {
+            copy.f_set_data(&original.f_detach()?)?;
+        }
+        Ok(replica)
+    }
+
+    /// A model whose weights are zeros.
+    fn blank(spec: ModelSpec, compute: Compute) -> Result<Recogniser> {
         let store = VarStore::new(compute.device);
         let encoder = Wav2Vec2::new(&(store.root() / "wav2vec2"), &spec.config)?;
         let outputs = spec.vocabulary.len() as i64;
         let head =
             CtcHead::new(&(store.root() / "lm_head"), spec.config.hidden_size, outputs, spec.config.final_dropout)?;
-        let model = Recogniser { spec, compute, store, encoder, head };
-        model.initialise(seed)?;
-        Ok(model)
+        Ok(Recogniser { spec, compute, store, encoder, head })
     }
 
     fn initialise(&self, seed: u64) -> Result<()> {
@@ -119,7 +136,11 @@ impl Recogniser {
         let samples = batch.samples.f_to_device(self.compute.device)?.f_to_kind(self.compute.kind)?;
         let batch = WaveformBatch { samples, lengths: batch.lengths.clone() };
         let EncoderOutput { hidden, lengths, kl } = self.encoder.forward(&batch, pass)?;
-        let logits = self.head.forward(&hidden, matches!(pass, Pass::Training(_)))?;
+        let noise = match pass {
+            Pass::Training(drawn) => Some(&drawn.noise),
+            Pass::Evaluation => None,
+        };
+        let logits = self.head.forward(&hidden, noise)?;
         Ok(Recognition { logits, lengths, kl })
     }
 

@@ -262,7 +262,7 @@ impl Default for DataRecipe {
 pub struct AugmentRecipe {
     /// Slowest and fastest speed; pitch and formants move along. Absent: as recorded.
     pub speed: Option<[f64; 2]>,
-    /// Signal-to-noise ratio of added noise, in dB, lowest and highest. Absent: none.
+    /// Signal-to-noise ratio of added noise, white or pink, in dB, lowest and highest. Absent: none.
     pub noise_db: Option<[f64; 2]>,
     /// Chance that noise is added.
     pub noise_chance: f64,

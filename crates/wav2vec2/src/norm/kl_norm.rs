@@ -21,6 +21,7 @@ use super::{Layers, Normed, Site};
 use crate::error::Result;
 use crate::frames::Frames;
 use crate::linear::parameter;
+use crate::noise::Noise;
 
 /// Over what mean and variance are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,11 +117,11 @@ impl KlNorm {
         affine_layer_norm(hidden, &weight, &bias, self.epsilon)
     }
 
-    /// Training: u = μ + σ ⊙ ε, with ε from libtorch's generator, and the rate over real frames.
+    /// Training: u = μ + σ ⊙ ε, with ε from `noise`, and the rate over real frames.
     ///
     /// # Errors
     /// When libtorch refuses the shapes.
-    pub fn forward_noisy(&self, hidden: &Tensor, frames: &Frames) -> Result<Normed> {
+    pub fn forward_noisy(&self, hidden: &Tensor, frames: &Frames, noise: &Noise) -> Result<Normed> {
         let kind = hidden.kind();
         // Statistics, noise and KL stay in fp32: the square of a bf16 number keeps two digits.
         let standard = hidden.f_to_kind(Kind::Float)?.f_layer_norm(
@@ -136,7 +137,7 @@ impl KlNorm {
             None => self.s.shallow_clone(),             // (channel)
         };
         let sigma = log_sigma.f_exp()?;
-        let sample = mean.f_addcmul(&sigma, &mean.f_randn_like()?)?; // u
+        let sample = mean.f_addcmul(&sigma, &noise.normal_like(&mean)?)?; // u
         let rate = frames.mean(&divergence(&mean, &sigma, &log_sigma)?.f_mean_dim(-1, false, Kind::Float)?)?;
         let hidden = self.beta.f_addcmul(&self.gamma, &sample)?.f_to_kind(kind)?; // z
         Ok(Normed { hidden, rate: Some(rate) })
@@ -190,6 +191,10 @@ mod tests {
         norm
     }
 
+    fn noise() -> Noise {
+        Noise::new(1, Device::Cpu)
+    }
+
     fn all_valid(hidden: &Tensor) -> Frames {
         let (batch, frames, _) = hidden.size3().unwrap();
         Frames::new(vec![frames; batch as usize], frames, Device::Cpu).unwrap()
@@ -236,7 +241,7 @@ mod tests {
         let norm = norm(&store, LogSigma::Channel, 4);
         let frames = 40_000;
         let hidden = Tensor::randn([1, 1, 4], (Kind::Float, Device::Cpu)).repeat([1, frames, 1]);
-        let normed = norm.forward_noisy(&hidden, &all_valid(&hidden)).unwrap();
+        let normed = norm.forward_noisy(&hidden, &all_valid(&hidden), &noise()).unwrap();
         let mean = norm.forward_mean(&hidden.narrow(1, 0, 1)).unwrap();
         let sigma = &norm.gamma * norm.s.exp();
         // Standard error of a mean of n draws is σ/√n, of a standard deviation σ/√(2n); six of them, over 8 comparisons.
@@ -255,10 +260,8 @@ mod tests {
         let frames = Frames::new(vec![6, 2], 6, Device::Cpu).unwrap();
         let spoiled = hidden.copy();
         let _ = spoiled.get(1).narrow(0, 2, 4).fill_(1e3).get(0).fill_(f64::NAN);
-        tch::manual_seed(1);
-        let clean = norm.forward_noisy(&hidden, &frames).unwrap();
-        tch::manual_seed(1);
-        let noisy = norm.forward_noisy(&spoiled, &frames).unwrap();
+        let clean = norm.forward_noisy(&hidden, &frames, &noise()).unwrap();
+        let noisy = norm.forward_noisy(&spoiled, &frames, &noise()).unwrap();
         assert!(clean.rate.unwrap().equal(&noisy.rate.unwrap()));
         assert!(clean.hidden.get(1).narrow(0, 0, 2).equal(&noisy.hidden.get(1).narrow(0, 0, 2)));
     }
@@ -268,13 +271,13 @@ mod tests {
         let store = VarStore::new(Device::Cpu);
         let norm = norm(&store, LogSigma::Affine, 8);
         let hidden = Tensor::randn([2, 6, 8], (Kind::Float, Device::Cpu));
-        let rate =
-            norm.forward_noisy(&hidden, &Frames::new(vec![6, 2], 6, Device::Cpu).unwrap()).unwrap().rate.unwrap();
+        let frames = Frames::new(vec![6, 2], 6, Device::Cpu).unwrap();
+        let rate = norm.forward_noisy(&hidden, &frames, &noise()).unwrap().rate.unwrap();
         let one_by_one: f64 = [(0i64, 6i64), (1, 2)]
             .iter()
             .map(|&(row, length)| {
                 let row = hidden.narrow(0, row, 1).narrow(1, 0, length).copy();
-                let alone = norm.forward_noisy(&row, &all_valid(&row)).unwrap().rate.unwrap();
+                let alone = norm.forward_noisy(&row, &all_valid(&row), &noise()).unwrap().rate.unwrap();
                 f64::try_from(alone).unwrap() * length as f64
             })
             .sum();

@@ -11,6 +11,7 @@ use tch::nn::Path;
 
 use crate::error::{Error, Result};
 use crate::frames::Frames;
+use crate::noise::Noise;
 
 pub(crate) use kl_norm::fold;
 pub use kl_norm::{KlNorm, KlNormConfig, LogSigma, Statistics};
@@ -130,15 +131,17 @@ pub struct Normed {
 }
 
 impl Norm {
-    /// Normalises `hidden` (batch, frame, channel).
+    /// Normalises `hidden` (batch, frame, channel); with noise in training, without in evaluation.
     ///
     /// # Errors
     /// When libtorch refuses the shapes.
-    pub fn forward(&self, hidden: &Tensor, frames: &Frames, training: bool) -> Result<Normed> {
+    pub fn forward(&self, hidden: &Tensor, frames: &Frames, noise: Option<&Noise>) -> Result<Normed> {
         match self {
             Norm::Layer(norm) => Ok(Normed { hidden: norm.forward(hidden)?, rate: None }),
-            Norm::Kl(norm) if training => norm.forward_noisy(hidden, frames),
-            Norm::Kl(norm) => Ok(Normed { hidden: norm.forward_mean(hidden)?, rate: None }),
+            Norm::Kl(norm) => match noise {
+                Some(noise) => norm.forward_noisy(hidden, frames, noise),
+                None => Ok(Normed { hidden: norm.forward_mean(hidden)?, rate: None }),
+            },
         }
     }
 }

@@ -1,0 +1,183 @@
+//! One update: its batches cut into parts, their gradients summed, clipped and applied.
+
+mod part;
+mod replicas;
+#[cfg(test)]
+mod tests;
+
+use std::time::Instant;
+
+use klang_ctc::{Reduction, required_frames};
+use klang_wav2vec2::Site;
+
+use crate::data::LoadedBatch;
+use crate::error::{Error, Result};
+use crate::event::UpdateReport;
+use crate::model::{ModelSpec, Recogniser};
+use crate::optimiser::{AdamW, gradient_norm};
+use crate::recipe::Recipe;
+
+use part::{Common, Part};
+pub use replicas::Replicas;
+
+/// What decides an update.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// The recipe.
+    pub recipe: &'a Recipe,
+    /// The model.
+    pub model: &'a Recogniser,
+    /// Who computes it.
+    pub replicas: &'a Replicas<'a>,
+    /// Updates done before it.
+    pub update: u64,
+    /// Whether the convolutions learn.
+    pub feature_encoder_learns: bool,
+}
+
+/// KL-Norm's rate at one site.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// The block; none for the encoder's own norm.
+    pub layer: Option<usize>,
+    /// The site.
+    pub site: Site,
+    /// Nats per channel.
+    pub nats: f64,
+}
+
+/// What an update gives.
+#[derive(Debug)]
+pub struct StepOutcome {
+    /// The update in numbers.
+    pub report: UpdateReport,
+    /// KL-Norm's rates by site, of the frames for which the site ran.
+    pub rates: Vec<Rate>,
+    /// Utterances that were left out of it: (id, why).
+    pub left_out: Vec<(String, String)>,
+}
+
+impl Step<'_> {
+    /// Applies one update from the given batches; without a row that can be learnt from, nothing.
+    ///
+    /// # Errors
+    /// A loss or gradient that is not finite, with the utterances; nothing has been applied then.
+    pub fn run(&self, mut batches: Vec<LoadedBatch>, optimiser: &mut AdamW) -> Result<StepOutcome> {
+        let start = Instant::now();
+        let Recipe { train, model, .. } = self.recipe;
+        let learning_rate =
+            train.learning_rate * train.schedule.scale(self.update, train.updates, train.phases, train.final_scale);
+        let rate_weight = model.norm.weight_at(self.update as f64 / train.updates as f64);
+        let left_out = take_infeasible(&self.model.spec, &mut batches);
+        if batches.is_empty() {
+            let report = UpdateReport { update: self.update + 1, learning_rate, ..UpdateReport::default() };
+            return Ok(StepOutcome { report, rates: Vec::new(), left_out });
+        }
+        let spec = &self.model.spec;
+        let delimiter = spec.vocabulary.delimiter();
+        let rows = || batches.iter().flat_map(|batch| &batch.rows);
+        let common = Common {
+            update: self.update,
+            divisor: match train.loss_reduction {
+                Reduction::Label => rows().map(|row| row.labels(delimiter).len()).sum::<usize>() as f64,
+                Reduction::Utterance => rows().count() as f64,
+                Reduction::Sum => 1.0,
+            },
+            frames: rows().map(|row| row.frames(&spec.config)).sum(),
+            rate_weight,
+            flat: match train.flat_start_updates {
+                flat if self.update < flat => 1.0 - self.update as f64 / flat as f64,
+                _ => 0.0,
+            },
+            feature_encoder_learns: self.feature_encoder_learns,
+        };
+        let ids: Vec<String> = batches.iter().flat_map(LoadedBatch::ids).collect();
+        let parts: Vec<LoadedBatch> = batches.into_iter().flat_map(|batch| batch.cut(self.replicas.count())).collect();
+        let real: usize = parts.iter().map(LoadedBatch::samples).sum();
+        let padded: usize = parts.iter().map(LoadedBatch::padded_samples).sum();
+
+        let mut sums = Part::default();
+        self.replicas.compute(&common, parts, |part| Ok(sums.add(part)?))?;
+        let gradient_norm = gradient_norm(&sums.gradients)?;
+        if !gradient_norm.is_finite() {
+            let what = "the gradient's norm";
+            return Err(Error::NonFinite { update: self.update + 1, what, value: gradient_norm, ids });
+        }
+        let clip = if train.clip > 0.0 && gradient_norm > train.clip { train.clip / gradient_norm } else { 1.0 };
+        optimiser.step(&sums.gradients, learning_rate, clip)?;
+
+        let share = |count: i64| count as f64 / common.frames as f64;
+        let rates: Vec<Rate> =
+            sums.rates.iter().map(|&(rate, share)| Rate { nats: rate.nats / share, ..rate }).collect();
+        let report = UpdateReport {
+            update: self.update + 1,
+            loss: sums.loss,
+            rate: (!rates.is_empty()).then_some(sums.rate),
+            rate_weight: (!rates.is_empty()).then_some(rate_weight),
+            learning_rate,
+            gradient_norm,
+            masked: share(sums.masked),
+            blank: share(sums.blank),
+            audio_seconds: real as f64 / f64::from(spec.audio.sampling_rate),
+            padding: 1.0 - real as f64 / padded.max(1) as f64,
+            seconds: start.elapsed().as_secs_f64(),
+            ..UpdateReport::default()
+        };
+        Ok(StepOutcome { report, rates, left_out })
+    }
+}
+
+impl Part {
+    fn add(&mut self, part: Part) -> std::result::Result<(), tch::TchError> {
+        self.loss += part.loss;
+        self.rate += part.rate;
+        self.masked += part.masked;
+        self.blank += part.blank;
+        // Sums of nats × share; who reads them divides by the share for which the site ran.
+        for (rate, share) in part.rates {
+            let weighted = Rate { nats: rate.nats * share, ..rate };
+            match self.rates.iter_mut().find(|(other, _)| (other.layer, other.site) == (rate.layer, rate.site)) {
+                Some((sum, shares)) => {
+                    sum.nats += weighted.nats;
+                    *shares += share;
+                }
+                None => self.rates.push((weighted, share)),
+            }
+        }
+        if self.gradients.is_empty() {
+            self.gradients = part.gradients;
+            return Ok(());
+        }
+        let _guard = tch::no_grad_guard();
+        for (sum, gradient) in self.gradients.iter_mut().zip(part.gradients) {
+            match (sum.defined(), gradient.defined()) {
+                // A new tensor: one that backward handed over may be seen by others.
+                (true, true) => *sum = sum.f_add(&gradient)?,
+                (false, true) => *sum = gradient,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes out the rows whose labels do not fit their frames after all: a faster speed was drawn, or the file holds less than
+/// its manifest promises. Returns what was taken out.
+fn take_infeasible(spec: &ModelSpec, batches: &mut Vec<LoadedBatch>) -> Vec<(String, String)> {
+    let mut left_out = Vec::new();
+    for batch in batches.iter_mut() {
+        batch.rows.retain(|row| {
+            let frames = row.frames(&spec.config);
+            let needed = required_frames(&row.labels(spec.vocabulary.delimiter())) as i64;
+            if frames >= needed && frames > 0 {
+                return true;
+            }
+            let seconds = row.samples.len() as f64 / f64::from(spec.audio.sampling_rate);
+            let why = format!("left out of this update: its {seconds:.2} s, after the change of speed, give {frames} frames, and its labels need {needed}");
+            left_out.extend(row.items.iter().map(|item| (item.utterance.id.clone(), why.clone())));
+            false
+        });
+    }
+    batches.retain(|batch| !batch.rows.is_empty());
+    left_out
+}

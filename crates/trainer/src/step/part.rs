@@ -1,0 +1,157 @@
+//! One part of an update: forward, objective, backward.
+
+use klang_ctc::{LossBatch, alignment_loss, ctc_loss, even_alignment, greedy};
+use klang_wav2vec2::{KlRates, Noise, Pass, TrainingPass};
+use rand::RngExt;
+use tch::{Kind, Tensor};
+
+use super::Rate;
+use crate::data::{LoadedBatch, LoadedRow};
+use crate::draw;
+use crate::error::{Error, Result};
+use crate::model::{Recogniser, Recognition};
+use crate::recipe::Recipe;
+
+/// What all parts of an update have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Common {
+    /// Updates done before it.
+    pub update: u64,
+    /// What the losses' sum is divided by.
+    pub divisor: f64,
+    /// Real frames of the whole update.
+    pub frames: i64,
+    /// λ.
+    pub rate_weight: f64,
+    /// The even alignment's share of the objective.
+    pub flat: f64,
+    /// Whether the convolutions learn.
+    pub feature_encoder_learns: bool,
+}
+
+/// A model, those of its parameters that learn, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Learner<'a> {
+    /// The recipe.
+    pub recipe: &'a Recipe,
+    /// The model.
+    pub model: &'a Recogniser,
+    /// The parameters, in the optimiser's order.
+    pub learnt: &'a [Tensor],
+}
+
+/// What a part gives. Everything adds up over the parts of an update.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// Of each parameter that learns; undefined where it took no part.
+    pub gradients: Vec<Tensor>,
+    /// CTC's loss, reduced.
+    pub loss: f64,
+    /// KL-Norm's mean rate, weighted by the part's share of frames.
+    pub rate: f64,
+    /// The same by site, each with that share.
+    pub rates: Vec<(Rate, f64)>,
+    /// Frames that were masked.
+    pub masked: i64,
+    /// Frames whose best label is the blank.
+    pub blank: i64,
+}
+
+impl Learner<'_> {
+    /// Computes part number `number` of an update; nothing of the model changes.
+    ///
+    /// # Errors
+    /// A loss that is not finite, with the utterances; libtorch's own.
+    pub fn compute(&self, common: &Common, batch: &LoadedBatch, number: usize) -> Result<Part> {
+        let mut part = Part::default();
+        let objective = self.objective(common, batch, number, &mut part)?;
+        for (what, value) in [("the loss", objective.f_double_value(&[])?), ("KL-Norm's rate", part.rate)] {
+            if !value.is_finite() {
+                return Err(Error::NonFinite { update: common.update + 1, what, value, ids: batch.ids() });
+            }
+        }
+        part.gradients = Tensor::f_run_backward(&[objective], self.learnt, false, false)?;
+        Ok(part)
+    }
+
+    fn objective(&self, common: &Common, batch: &LoadedBatch, number: usize, part: &mut Part) -> Result<Tensor> {
+        let drawn = self.draw(common, batch, number, part)?;
+        let Recognition { logits, lengths, kl } = self.model.forward(&batch.waveforms()?, Pass::Training(&drawn))?;
+        let vocabulary = &self.model.spec.vocabulary;
+        let blank = vocabulary.blank();
+        let labels: Vec<Vec<u32>> = batch.rows.iter().map(|row| row.labels(vocabulary.delimiter())).collect();
+        let reduce =
+            |losses: Tensor| -> Result<Tensor> { Ok(losses.f_sum(Kind::Float)?.f_div_scalar(common.divisor)?) };
+        let loss = reduce(ctc_loss(&LossBatch { logits: &logits, lengths: &lengths, labels: &labels, blank })?)?;
+        part.loss = loss.f_double_value(&[])?;
+        part.blank = greedy(&logits, &lengths, blank)?.iter().map(|path| path.blank_frames as i64).sum();
+
+        let mut objective = if common.flat > 0.0 {
+            let alignments: Vec<Vec<u32>> = (batch.rows.iter().zip(&labels).zip(&lengths))
+                .map(|((row, labels), &frames)| even_alignment(&self.energies(row, frames), labels, blank))
+                .collect();
+            let even = reduce(alignment_loss(&logits, &alignments)?)?;
+            even.f_mul_scalar(common.flat)?.f_add(&loss.f_mul_scalar(1.0 - common.flat)?)?
+        } else {
+            loss
+        };
+        if let Some(KlRates { mean, sites }) = kl {
+            let share = lengths.iter().sum::<i64>() as f64 / common.frames as f64;
+            part.rate = share * mean.f_double_value(&[])?;
+            for site in &sites {
+                let rate = Rate { layer: site.layer, site: site.site, nats: site.rate.f_double_value(&[])? };
+                part.rates.push((rate, share));
+            }
+            if common.rate_weight > 0.0 {
+                objective = objective.f_add(&mean.f_mul_scalar(common.rate_weight * share)?)?;
+            }
+        }
+        Ok(objective)
+    }
+
+    /// Draws masks, dropped blocks and noise from (seed, update, number), and counts what is masked.
+    fn draw(&self, common: &Common, batch: &LoadedBatch, number: usize, part: &mut Part) -> Result<TrainingPass> {
+        let Recipe { seed, train, .. } = self.recipe;
+        let config = &self.model.spec.config;
+        let device = self.model.compute.device;
+        let mut random = draw::generator(*seed, "mask", &[&common.update, &number]);
+        let lengths: Vec<usize> = batch.rows.iter().map(|row| row.frames(config) as usize).collect();
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let rows = lengths.len() as i64;
+        let tensor = |mask: Vec<bool>, width: usize| -> Result<Tensor> {
+            Ok(Tensor::f_from_slice(&mask)?.f_view([rows, width as i64])?.f_to_device(device)?)
+        };
+        let mut drawn = TrainingPass {
+            time_mask: None,
+            channel_mask: None,
+            dropped_blocks: (0..config.num_hidden_layers).map(|_| random.random::<f64>() < config.layerdrop).collect(),
+            feature_encoder_learns: common.feature_encoder_learns,
+            encoder_learns: common.update >= self.recipe.model.freeze.encoder_updates,
+            noise: Noise::new(draw::seed(*seed, "noise", &[&common.update, &number]), device),
+        };
+        if train.mask.time.share > 0.0 {
+            let mut mask = Vec::with_capacity(lengths.len() * longest);
+            for &length in &lengths {
+                let row = train.mask.time.draw(length, &mut random);
+                part.masked += row.iter().filter(|&&masked| masked).count() as i64;
+                mask.extend(row);
+                mask.resize(mask.len() + longest - length, false);
+            }
+            drawn.time_mask = Some(tensor(mask, longest)?);
+        }
+        if train.mask.channel.share > 0.0 {
+            let width = config.hidden_size as usize;
+            let mask = lengths.iter().flat_map(|_| train.mask.channel.draw(width, &mut random)).collect();
+            drawn.channel_mask = Some(tensor(mask, width)?);
+        }
+        Ok(drawn)
+    }
+
+    /// Loudness of each frame: the mean magnitude of its samples.
+    fn energies(&self, row: &LoadedRow, frames: i64) -> Vec<f32> {
+        let step = self.model.spec.config.samples_per_frame() as usize;
+        let mean =
+            |samples: &[f32]| samples.iter().map(|sample| sample.abs()).sum::<f32>() / samples.len().max(1) as f32;
+        row.samples.chunks(step).take(frames.max(0) as usize).map(mean).collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! However an update is cut, and in whatever kind it is computed, it is the same update.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use klang_corpus::Utterance;
+use klang_text::{TextOptions, Vocabulary};
+use klang_wav2vec2::{KlNormConfig, Layers, ModelConfig, NormConfig, Site};
+use rand::RngExt;
+use tch::{Device, Kind};
+
+use super::*;
+use crate::data::{Item, LoadedRow};
+use crate::device::Compute;
+use crate::draw;
+use crate::model::AudioSpec;
+
+/// A model without dropout, whose one KL-Norm stands before anything that its noise reaches.
+fn model(kind: Kind, threads: i32) -> Recogniser {
+    let norm = KlNormConfig {
+        sites: [Site::Attention].into(),
+        layers: Layers::Listed(BTreeSet::from([0])),
+        sigma_init: 1e-6,
+        ..KlNormConfig::default()
+    };
+    let config = ModelConfig {
+        hidden_size: 48,
+        num_hidden_layers: 2,
+        intermediate_size: 64,
+        conv_dim: vec![16, 16, 24, 32, 32],
+        num_conv_pos_embeddings: 8,
+        hidden_dropout: 0.0,
+        norm: NormConfig::KlNorm(norm),
+        ..ModelConfig::of_size("tiny").unwrap()
+    };
+    let spec = ModelSpec {
+        config,
+        vocabulary: Vocabulary::from_texts(["abc d"]).unwrap(),
+        audio: AudioSpec::default(),
+        text: TextOptions::default(),
+    };
+    Recogniser::random(spec, Compute { device: Device::Cpu, kind, threads }, 1).unwrap()
+}
+
+fn rows() -> Vec<LoadedRow> {
+    let lengths = [9000, 4000, 12_000, 7000, 5000, 8000];
+    let row = |(number, &length): (usize, &usize)| {
+        let mut random = draw::generator(1, "row", &[&number]);
+        let samples = (0..length).map(|_| random.random_range(-1.0f32..1.0)).collect();
+        let labels = (0..=number as u32).map(|place| 2 + place % 4).collect();
+        let utterance = Utterance::new(format!("u{number}"), format!("{number}.wav"));
+        let item = Item { utterance, duration: length as f64 / 16_000.0, text: String::new(), labels };
+        LoadedRow { items: vec![Arc::new(item)], samples }
+    };
+    lengths.iter().enumerate().map(row).collect()
+}
+
+/// The sums over an update of six utterances, cut into batches of so many.
+fn total(model: &Recogniser, cuts: &[usize]) -> Part {
+    let recipe = Recipe::default();
+    let mut rows = rows();
+    let common = Common {
+        update: 0,
+        divisor: 21.0,
+        frames: rows.iter().map(|row| row.frames(&model.spec.config)).sum(),
+        rate_weight: 0.1,
+        flat: 0.5,
+        feature_encoder_learns: true,
+    };
+    let parts =
+        cuts.iter().map(|&count| LoadedBatch { rows: rows.drain(..count).collect(), warnings: Vec::new() }).collect();
+    let recipe = Recipe { train: crate::recipe::TrainRecipe { mask: Default::default(), ..recipe.train }, ..recipe };
+    let mut sum = Part::default();
+    Replicas::start(&recipe, model, &model.parameters())
+        .unwrap()
+        .compute(&common, parts, |part| Ok(sum.add(part)?))
+        .unwrap();
+    sum
+}
+
+/// |a − b| / |a| over all gradients together.
+fn difference(a: &Part, b: &Part) -> f64 {
+    let apart: Vec<tch::Tensor> =
+        a.gradients.iter().zip(&b.gradients).filter(|(a, _)| a.defined()).map(|(a, b)| a - b).collect();
+    assert!(!apart.is_empty());
+    gradient_norm(&apart).unwrap() / gradient_norm(&a.gradients).unwrap()
+}
+
+#[test]
+fn parts_add_up_to_the_whole_on_any_number_of_threads() {
+    let whole = total(&model(Kind::Float, 1), &[6]);
+    assert!(gradient_norm(&whole.gradients).unwrap() > 1.0);
+    for (threads, cuts) in [(1, vec![2, 4]), (1, vec![1; 6]), (3, vec![2, 2, 2]), (2, vec![1, 3, 1, 1])] {
+        let parts = total(&model(Kind::Float, threads), &cuts);
+        // Sums of some thousand fp32 terms in another order: √1000 × 2⁻²⁴ × a few operations in a row < 1e-4.
+        assert!(difference(&whole, &parts) < 1e-4, "{cuts:?}: {}", difference(&whole, &parts));
+        assert!((whole.loss / parts.loss - 1.0).abs() < 1e-5 && (whole.rate / parts.rate - 1.0).abs() < 1e-5);
+        assert_eq!((whole.rates.len(), parts.rates.len()), (1, 1));
+        assert!((parts.rates[0].1 - 1.0).abs() < 1e-12, "shares of frames add up to all of them");
+    }
+}
+
+#[test]
+fn threads_give_the_same_bits_every_time() {
+    let [first, again] = [0, 1].map(|_| total(&model(Kind::Float, 3), &[2, 1, 2, 1]));
+    assert_eq!(difference(&first, &again), 0.0);
+    assert_eq!(first.loss.to_bits(), again.loss.to_bits());
+}
+
+#[test]
+fn bf16_points_where_fp32_points() {
+    let [fp32, bf16] = [Kind::Float, Kind::BFloat16].map(|kind| total(&model(kind, 1), &[6]));
+    // bf16 keeps 8 bits: 2⁻⁹ a rounding, some 30 of them one after another through the model and back, if all leant one
+    // way: 6 %.
+    assert!((bf16.loss / fp32.loss - 1.0).abs() < 0.06, "{} against {}", bf16.loss, fp32.loss);
+    assert!(difference(&fp32, &bf16) < 0.06, "{}", difference(&fp32, &bf16));
+    assert!(difference(&fp32, &bf16) > 0.0);
+}

@@ -1,0 +1,125 @@
+//! Where dropout and KL-Norm's noise come from in a training pass.
+
+use std::cell::RefCell;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use tch::{Device, Kind, Tensor};
+
+use crate::error::Result;
+
+/// The random numbers of one training pass, decided by its seed.
+///
+/// On the CPU they come from a generator of their own: libtorch's is shared by all threads of a process, and passes that
+/// run side by side would draw from it in an order that nobody knows. On a GPU they are libtorch's, drawn where they are
+/// used.
+#[derive(Debug)]
+pub struct Noise(Source);
+
+#[derive(Debug)]
+enum Source {
+    Own(RefCell<ChaCha8Rng>),
+    Libtorch,
+}
+
+impl Noise {
+    /// Noise for tensors on `device`; on a GPU this seeds libtorch's generators.
+    pub fn new(seed: u64, device: Device) -> Noise {
+        if device == Device::Cpu {
+            return Noise(Source::Own(RefCell::new(ChaCha8Rng::seed_from_u64(seed))));
+        }
+        tch::manual_seed((seed >> 1) as i64);
+        Noise(Source::Libtorch)
+    }
+
+    /// Whether a fused kernel of libtorch may draw by itself.
+    pub(crate) fn is_libtorch(&self) -> bool {
+        matches!(self.0, Source::Libtorch)
+    }
+
+    /// Dropout (Srivastava et al. 2014): each value becomes zero with probability `chance`, to within 2⁻¹⁷, and what
+    /// remains grows so that the mean stays.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn dropout(&self, hidden: &Tensor, chance: f64) -> Result<Tensor> {
+        if chance <= 0.0 {
+            return Ok(hidden.shallow_clone());
+        }
+        let Source::Own(generator) = &self.0 else { return Ok(hidden.f_dropout(chance, true)?) };
+        const STEPS: f64 = 65536.0;
+        let dropped = (chance * STEPS).round().min(STEPS) as u32;
+        let kept = if dropped < STEPS as u32 { (STEPS / (STEPS - f64::from(dropped))) as f32 } else { 0.0 };
+        let mut bytes = vec![0u8; 2 * hidden.numel()];
+        generator.borrow_mut().fill_bytes(&mut bytes);
+        let scales: Vec<f32> = bytes
+            .chunks_exact(2)
+            .map(|pair| if u32::from(u16::from_le_bytes([pair[0], pair[1]])) < dropped { 0.0 } else { kept })
+            .collect();
+        let scales = Tensor::f_from_slice(&scales)?.f_view(hidden.size().as_slice())?.f_to_kind(hidden.kind())?;
+        Ok(hidden.f_mul(&scales)?)
+    }
+
+    /// Standard normal numbers in fp32, in the shape of `like`.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn normal_like(&self, like: &Tensor) -> Result<Tensor> {
+        let Source::Own(generator) = &self.0 else {
+            return Ok(like.f_to_kind(Kind::Float)?.f_randn_like()?);
+        };
+        let generator = &mut *generator.borrow_mut();
+        let values: Vec<f32> = (0..like.numel()).map(|_| StandardNormal.sample(generator)).collect();
+        Ok(Tensor::f_from_slice(&values)?.f_view(like.size().as_slice())?)
+    }
+}
+
+/// Dropout where a pass draws noise, nothing in evaluation.
+pub fn dropout(hidden: Tensor, chance: f64, noise: Option<&Noise>) -> Result<Tensor> {
+    match noise {
+        Some(noise) => noise.dropout(&hidden, chance),
+        None => Ok(hidden),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(seed: u64) -> Noise {
+        Noise::new(seed, Device::Cpu)
+    }
+
+    #[test]
+    fn dropout_drops_its_share_and_keeps_the_mean() {
+        let ones = Tensor::ones([1000, 1000], (Kind::Float, Device::Cpu));
+        for chance in [0.05, 0.5, 0.9] {
+            let dropped = noise(1).dropout(&ones, chance).unwrap();
+            let zeros = 1.0 - dropped.count_nonzero(None::<i64>).double_value(&[]) / 1e6;
+            // Binomial(10⁶, p): six deviations are at most 6 × ½ × 10⁻³; the chance itself is exact to 2⁻¹⁷.
+            assert!((zeros - chance).abs() < 0.003 + 1.0 / 131_072.0, "{zeros} of {chance}");
+            let kept = dropped.max().double_value(&[]);
+            assert!((kept * (1.0 - chance) - 1.0).abs() < 1e-4, "{kept}"); // (1 − p) to 2⁻¹⁷, of 0.1 at least
+        }
+        assert_eq!(noise(1).dropout(&ones, 1.0).unwrap().count_nonzero(None::<i64>).int64_value(&[]), 0);
+    }
+
+    #[test]
+    fn the_seed_decides_and_one_draw_follows_another() {
+        let like = Tensor::zeros([3, 40], (Kind::Float, Device::Cpu));
+        let (first, again, other) = (noise(1), noise(1), noise(2));
+        let drawn = first.normal_like(&like).unwrap();
+        assert!(drawn.equal(&again.normal_like(&like).unwrap()));
+        assert!(!drawn.equal(&first.normal_like(&like).unwrap()));
+        assert!(!drawn.equal(&other.normal_like(&like).unwrap()));
+    }
+
+    #[test]
+    fn gradients_go_through_what_was_kept() {
+        let hidden = Tensor::ones([64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let dropped = noise(3).dropout(&hidden, 0.5).unwrap();
+        dropped.sum(Kind::Float).backward();
+        assert!(hidden.grad().equal(&dropped.detach()));
+    }
+}
