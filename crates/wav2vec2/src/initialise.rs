@@ -22,6 +22,10 @@ enum Start {
     Uniform {
         bound: f64,
     },
+    /// Normal, and the same at every tap of a kernel.
+    Averaging {
+        deviation: f64,
+    },
     Unit, // uniform in [0, 1)
     /// A bank of band-pass filters for samples at this rate.
     FilterBank,
@@ -62,20 +66,22 @@ fn fill(name: &str, tensor: &Tensor, start: Start, seed: u64) -> Result<()> {
     let mut tensor = tensor.shallow_clone();
     // Neither libtorch's generator, which all threads share, nor the device's: a seed means the same weights everywhere.
     let mut random = ChaCha8Rng::seed_from_u64(seed_of(seed, name));
-    let mut draw = |value: &mut dyn FnMut(&mut ChaCha8Rng) -> f32| -> Result<Tensor> {
-        let values: Vec<f32> = (0..tensor.numel()).map(|_| value(&mut random)).collect();
-        Ok(Tensor::f_from_slice(&values)?.f_view(tensor.size().as_slice())?)
+    let draw = |shape: &[i64], value: &mut dyn FnMut() -> f64| -> Result<Tensor> {
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_: i64| value() as f32).collect();
+        Ok(Tensor::f_from_slice(&values)?.f_view(shape)?)
     };
+    let shape = tensor.size();
+    let normal = |random: &mut ChaCha8Rng| -> f64 { StandardNormal.sample(random) };
     let values = match start {
         Start::Constant(value) => tensor.f_full_like(value)?,
-        Start::Normal { deviation } => draw(&mut |random| {
-            let value: f64 = StandardNormal.sample(random);
-            (value * deviation) as f32
-        })?,
-        Start::Uniform { bound } => draw(&mut |random| (random.random_range(-1.0..1.0) * bound) as f32)?,
-        Start::Unit => draw(&mut |random| random.random())?,
+        Start::Normal { deviation } => draw(&shape, &mut || deviation * normal(&mut random))?,
+        Start::Averaging { deviation } => {
+            draw(&[shape[0], shape[1], 1], &mut || deviation * normal(&mut random))?.f_expand(&shape, false)?
+        }
+        Start::Uniform { bound } => draw(&shape, &mut || random.random_range(-bound..bound))?,
+        Start::Unit => draw(&shape, &mut || random.random())?,
         Start::MagnitudeOf => tensor.f_ones_like()?,
-        Start::FilterBank => filter_bank(&tensor.size(), &mut random)?,
+        Start::FilterBank => filter_bank(&shape, &mut random)?,
     };
     Ok(tch::no_grad(|| tensor.f_copy_(&values))?)
 }
@@ -112,13 +118,13 @@ fn start(name: &str, tensor: &Tensor, config: &ModelConfig) -> Start {
     if let Some(layer) = conv_layer(name) {
         let input = if layer == 0 { 1 } else { config.conv_dim[layer - 1] };
         let fan = (input * config.conv_kernel[layer]) as f64;
-        if layer == 0 && name.ends_with("conv.weight") && config.conv_kernel[0] >= FILTER_BANK_KERNEL {
-            return Start::FilterBank;
-        }
-        return if name.ends_with("weight") {
-            Start::Normal { deviation: (2.0 / fan).sqrt() } // Kaiming
-        } else {
-            Start::Uniform { bound: (1.0 / fan).sqrt() }
+        let kaiming = (2.0 / fan).sqrt();
+        let filters = config.conv_kernel[0] >= FILTER_BANK_KERNEL;
+        return match (name.ends_with("weight"), filters, layer) {
+            (true, true, 0) => Start::FilterBank,
+            (true, true, _) => Start::Averaging { deviation: kaiming },
+            (true, false, _) => Start::Normal { deviation: kaiming },
+            (false, ..) => Start::Uniform { bound: (1.0 / fan).sqrt() },
         };
     }
     if name.starts_with("feature_projection.projection") {
@@ -136,6 +142,8 @@ const FILTER_BANK_KERNEL: i64 = 64;
 ///
 /// A layer that starts as a filter bank need not first learn what a spectrum is (Zeghidour et al. 2018, "Learning
 /// filterbanks from raw speech"): from random filters a small model stays on the all-blank plateau several times longer.
+/// The layers above it start with all taps of a kernel alike: what a filter gives is a carrier, what tells sounds apart is
+/// its envelope, and an average over the taps keeps the one and drops the other.
 fn filter_bank(shape: &[i64], random: &mut ChaCha8Rng) -> Result<Tensor> {
     const RATE: f64 = 16_000.0;
     let (filters, kernel) = (shape[0], shape[2]);
@@ -213,6 +221,23 @@ mod tests {
         // Kaiming: fan-in 512 × 3. 786,432 draws give the deviation to 1/√(2n) = 0.08 %; six of those.
         let ratio = weight.std(true).double_value(&[]) / (2.0f64 / 1536.0).sqrt();
         assert!((ratio - 1.0).abs() < 0.005, "{ratio}");
+    }
+
+    #[test]
+    fn above_a_filter_bank_convolutions_start_as_averages() {
+        let find = |config: &ModelConfig, layer: usize| {
+            let name = format!("feature_extractor.conv_layers.{layer}.conv.weight");
+            fresh(config, 1).into_iter().find(|(other, _)| *other == name).unwrap().1
+        };
+        let spread =
+            |weight: &Tensor| (weight.amax([2], false) - weight.amin([2], false)).abs().max().double_value(&[]);
+        let tiny = ModelConfig::of_size("tiny").unwrap();
+        let weight = find(&tiny, 2);
+        assert_eq!(spread(&weight), 0.0);
+        // Kaiming: fan-in 96 × 3. 128 × 96 draws give the deviation to 1/√(2n) = 0.6 %; six of those.
+        let ratio = weight.std(true).double_value(&[]) / (2.0f64 / 288.0).sqrt();
+        assert!((ratio - 1.0).abs() < 0.04, "{ratio}");
+        assert!(spread(&find(&ModelConfig::default(), 2)) > 0.0);
     }
 
     #[test]

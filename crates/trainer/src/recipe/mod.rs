@@ -30,7 +30,8 @@ pub struct Recipe {
     pub device: DeviceChoice,
     /// In what to compute.
     pub precision: PrecisionChoice,
-    /// libtorch's threads on the CPU; absent, as many as it finds cores.
+    /// Threads on the CPU; absent, one a core. Each computes its part of every batch, so that the number decides how
+    /// batches are cut: to the last bit, a run repeats on the same number only.
     pub threads: Option<usize>,
     /// The model.
     pub model: ModelRecipe,
