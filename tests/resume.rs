@@ -20,6 +20,7 @@ fn full_recipe() -> String {
         "accumulate: 2\n  mask: {time: {share: 0.2, length: 2}, channel: {share: 0.1, length: 2}}\n  flat_start_updates: 15",
     )
     .replace("evaluate_every: 2", "evaluate_every: 10")
+    .replace("threads: 1", "threads: 2")
     .replace("hidden_size: 16", "hidden_dropout: 0.2, attention_dropout: 0.1, layerdrop: 0.2, hidden_size: 16")
 }
 

@@ -22,7 +22,7 @@ impl CtcHead {
         Ok(CtcHead { linear: Linear::new(path, channels, vocabulary)?, dropout })
     }
 
-    /// Logits (batch, frame, vocabulary) in fp32 from hidden states (batch, frame, channel).
+    /// Logits (batch, frame, vocabulary) in fp32 from hidden states (batch, frame, channel); no noise means evaluation.
     ///
     /// # Errors
     /// When libtorch refuses the shapes.

@@ -114,7 +114,7 @@ pub enum Error {
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
     /// The worker threads ended before their work did.
-    #[error("a data worker stopped: {0}")]
+    #[error("a worker thread stopped: {0}")]
     Worker(String),
 }
 

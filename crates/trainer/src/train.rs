@@ -120,6 +120,12 @@ impl<'a> Trainer<'a> {
         if begin == Begin::Resume {
             self.progress = SavedState::restore(self.run, self.model, &mut self.optimiser)?.unwrap_or_default();
             observer.event(Event::Note(&format!("resuming after update {}", self.progress.update)));
+            let now = self.model.compute.threads;
+            if let Some(then) = self.progress.threads.filter(|&then| then != now) {
+                observer.event(Event::Warning(&format!(
+                    "this run was begun on {then} threads and goes on on {now}: batches are cut otherwise, and masks and noise fall otherwise; with `threads: {then}` in the recipe it would be the same run"
+                )));
+            }
         }
         self.announce(observer)?;
         let updates = self.recipe.train.updates;
@@ -173,8 +179,6 @@ impl<'a> Trainer<'a> {
             }
             loaded.iter().for_each(|batch| self.oddities.say(&batch.warnings, observer));
             let step = Step {
-                recipe: self.recipe,
-                model: self.model,
                 replicas: &self.replicas,
                 update: self.progress.update,
                 feature_encoder_learns: self.feature_encoder_learns,
@@ -243,7 +247,8 @@ impl<'a> Trainer<'a> {
             self.progress.finished = true;
         }
         self.progress.finished |= update == self.recipe.train.updates;
-        SavedState::write(self.run, self.model, &self.optimiser, &Progress { seconds, ..self.progress })?;
+        let threads = Some(self.model.compute.threads);
+        SavedState::write(self.run, self.model, &self.optimiser, &Progress { seconds, threads, ..self.progress })?;
         write_report(self.run)
     }
 

@@ -58,7 +58,7 @@ impl Block {
         })
     }
 
-    /// (batch, frame, channel) to the same.
+    /// (batch, frame, channel) to the same; no noise means evaluation.
     ///
     /// # Errors
     /// When libtorch refuses the shapes or cannot allocate.

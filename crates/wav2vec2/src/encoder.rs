@@ -76,7 +76,7 @@ impl Encoder {
         })
     }
 
-    /// (batch, frame, channel) to the same.
+    /// (batch, frame, channel) to the same; in evaluation there is no training pass.
     ///
     /// # Errors
     /// When libtorch refuses the shapes or cannot allocate.

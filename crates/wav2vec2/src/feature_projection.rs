@@ -31,7 +31,7 @@ impl FeatureProjection {
         })
     }
 
-    /// (batch, frame, feature) to (batch, frame, channel).
+    /// (batch, frame, feature) to (batch, frame, channel); no noise means evaluation.
     ///
     /// # Errors
     /// When libtorch refuses the shapes.

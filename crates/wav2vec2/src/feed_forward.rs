@@ -31,7 +31,7 @@ impl FeedForward {
         })
     }
 
-    /// (batch, frame, channel) to the same.
+    /// (batch, frame, channel) to the same; no noise means evaluation.
     ///
     /// # Errors
     /// When libtorch refuses the shapes.

@@ -1,4 +1,4 @@
-//! Fresh weights, as transformers draws them for Wav2Vec2.
+//! Fresh weights, as transformers draws them for Wav2Vec2, but for convolutions that start as a filter bank.
 //!
 //! Each parameter has a generator of its own, seeded by (seed, name): two models that share a parameter's name and
 //! shape start from the same values there, whatever else they carry.
@@ -22,12 +22,13 @@ enum Start {
     Uniform {
         bound: f64,
     },
-    /// Normal, and the same at every tap of a kernel.
+    /// Normal, and the same at every tap of a kernel: what a filter below gives is a carrier, what tells sounds apart is
+    /// its envelope, and an average over the taps drops the first and keeps the second.
     Averaging {
         deviation: f64,
     },
     Unit, // uniform in [0, 1)
-    /// A bank of band-pass filters for samples at this rate.
+    /// A bank of band-pass filters.
     FilterBank,
     /// Weight norm's magnitude: the norm of the direction, which is named beside it.
     MagnitudeOf,
@@ -142,8 +143,6 @@ const FILTER_BANK_KERNEL: i64 = 64;
 ///
 /// A layer that starts as a filter bank need not first learn what a spectrum is (Zeghidour et al. 2018, "Learning
 /// filterbanks from raw speech"): from random filters a small model stays on the all-blank plateau several times longer.
-/// The layers above it start with all taps of a kernel alike: what a filter gives is a carrier, what tells sounds apart is
-/// its envelope, and an average over the taps keeps the one and drops the other.
 fn filter_bank(shape: &[i64], random: &mut ChaCha8Rng) -> Result<Tensor> {
     const RATE: f64 = 16_000.0;
     let (filters, kernel) = (shape[0], shape[2]);

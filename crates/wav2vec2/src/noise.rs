@@ -38,8 +38,8 @@ impl Noise {
         matches!(self.0, Source::Libtorch)
     }
 
-    /// Dropout (Srivastava et al. 2014): each value becomes zero with probability `chance`, to within 2⁻¹⁷, and what
-    /// remains grows so that the mean stays.
+    /// Dropout (Srivastava et al. 2014): each value becomes zero with probability `chance`, 0 to 1 and kept to within
+    /// 2⁻¹⁷, and what remains grows so that the mean stays.
     ///
     /// # Errors
     /// libtorch's own.
@@ -75,7 +75,10 @@ impl Noise {
     }
 }
 
-/// Dropout where a pass draws noise, nothing in evaluation.
+/// Dropout with probability `chance`, 0 to 1, where a pass draws noise; nothing in evaluation, which has none.
+///
+/// # Errors
+/// libtorch's own.
 pub fn dropout(hidden: Tensor, chance: f64, noise: Option<&Noise>) -> Result<Tensor> {
     match noise {
         Some(noise) => noise.dropout(&hidden, chance),

@@ -111,11 +111,13 @@ impl LoadedBatch {
         let count = count.clamp(1, self.rows.len().max(1));
         let total = self.samples();
         let mut parts: Vec<Vec<LoadedRow>> = (0..count).map(|_| Vec::new()).collect();
-        let (rows, mut done) = (self.rows.len(), 0);
+        let (rows, mut done, mut last) = (self.rows.len(), 0, None);
         for (place, row) in self.rows.into_iter().enumerate() {
-            // By the row's middle; and no part may be left without a row.
+            // By the row's middle; and no part is left without a row, neither by skipping it nor for want of rows.
             let middle = (done + row.samples.len() / 2) * count / total.max(1);
-            let part = middle.min(count - 1).min(place).max((place + count).saturating_sub(rows));
+            let next = last.map_or(0, |last| last + 1).min(count - 1);
+            let part = middle.min(next).max((place + count).saturating_sub(rows));
+            last = Some(part);
             done += row.samples.len();
             parts[part].push(row);
         }
@@ -349,6 +351,7 @@ mod tests {
         assert_eq!(cut(&[9, 1, 1, 1], 2), [vec![9], vec![1, 1, 1]]);
         assert_eq!(cut(&[1, 1, 1, 9], 3), [vec![1, 1], vec![1], vec![9]]);
         assert_eq!(cut(&[100, 1, 1], 3), [[100], [1], [1]]);
+        assert_eq!(cut(&[5, 5, 150, 150, 45, 45], 4), [vec![5, 5, 150], vec![150], vec![45], vec![45]]);
         assert_eq!(cut(&[5], 4), [[5]]);
         for count in 1..=7 {
             let parts = cut(&[3, 8, 2, 2, 9, 1], count);

@@ -30,8 +30,8 @@ pub struct Recipe {
     pub device: DeviceChoice,
     /// In what to compute.
     pub precision: PrecisionChoice,
-    /// Threads on the CPU; absent, one a core. Each computes its part of every batch, so that the number decides how
-    /// batches are cut: to the last bit, a run repeats on the same number only.
+    /// Threads on the CPU; absent, one a core. Each computes its part of every batch, with masks and noise of its own: a
+    /// run repeats on the same number only.
     pub threads: Option<usize>,
     /// The model.
     pub model: ModelRecipe,

@@ -13,7 +13,7 @@ use klang_wav2vec2::Site;
 use crate::data::LoadedBatch;
 use crate::error::{Error, Result};
 use crate::event::UpdateReport;
-use crate::model::{ModelSpec, Recogniser};
+use crate::model::ModelSpec;
 use crate::optimiser::{AdamW, gradient_norm};
 use crate::recipe::Recipe;
 
@@ -23,11 +23,7 @@ pub use replicas::Replicas;
 /// What decides an update.
 #[derive(Debug)]
 pub struct Step<'a> {
-    /// The recipe.
-    pub recipe: &'a Recipe,
-    /// The model.
-    pub model: &'a Recogniser,
-    /// Who computes it.
+    /// Who computes it, from which recipe.
     pub replicas: &'a Replicas<'a>,
     /// Updates done before it.
     pub update: u64,
@@ -64,16 +60,16 @@ impl Step<'_> {
     /// A loss or gradient that is not finite, with the utterances; nothing has been applied then.
     pub fn run(&self, mut batches: Vec<LoadedBatch>, optimiser: &mut AdamW) -> Result<StepOutcome> {
         let start = Instant::now();
-        let Recipe { train, model, .. } = self.recipe;
+        let Recipe { train, model, .. } = self.replicas.recipe();
         let learning_rate =
             train.learning_rate * train.schedule.scale(self.update, train.updates, train.phases, train.final_scale);
         let rate_weight = model.norm.weight_at(self.update as f64 / train.updates as f64);
-        let left_out = take_infeasible(&self.model.spec, &mut batches);
+        let spec = &self.replicas.model().spec;
+        let left_out = take_infeasible(spec, &mut batches);
         if batches.is_empty() {
             let report = UpdateReport { update: self.update + 1, learning_rate, ..UpdateReport::default() };
             return Ok(StepOutcome { report, rates: Vec::new(), left_out });
         }
-        let spec = &self.model.spec;
         let delimiter = spec.vocabulary.delimiter();
         let rows = || batches.iter().flat_map(|batch| &batch.rows);
         let common = Common {
@@ -97,7 +93,7 @@ impl Step<'_> {
         let padded: usize = parts.iter().map(LoadedBatch::padded_samples).sum();
 
         let mut sums = Part::default();
-        self.replicas.compute(&common, parts, |part| Ok(sums.add(part)?))?;
+        self.replicas.compute(&common, parts, |part| sums.add(part))?;
         let gradient_norm = gradient_norm(&sums.gradients)?;
         if !gradient_norm.is_finite() {
             let what = "the gradient's norm";
@@ -107,8 +103,7 @@ impl Step<'_> {
         optimiser.step(&sums.gradients, learning_rate, clip)?;
 
         let share = |count: i64| count as f64 / common.frames as f64;
-        let rates: Vec<Rate> =
-            sums.rates.iter().map(|&(rate, share)| Rate { nats: rate.nats / share, ..rate }).collect();
+        let rates = sums.site_rates();
         let report = UpdateReport {
             update: self.update + 1,
             loss: sums.loss,
@@ -124,40 +119,6 @@ impl Step<'_> {
             ..UpdateReport::default()
         };
         Ok(StepOutcome { report, rates, left_out })
-    }
-}
-
-impl Part {
-    fn add(&mut self, part: Part) -> std::result::Result<(), tch::TchError> {
-        self.loss += part.loss;
-        self.rate += part.rate;
-        self.masked += part.masked;
-        self.blank += part.blank;
-        // Sums of nats × share; who reads them divides by the share for which the site ran.
-        for (rate, share) in part.rates {
-            let weighted = Rate { nats: rate.nats * share, ..rate };
-            match self.rates.iter_mut().find(|(other, _)| (other.layer, other.site) == (rate.layer, rate.site)) {
-                Some((sum, shares)) => {
-                    sum.nats += weighted.nats;
-                    *shares += share;
-                }
-                None => self.rates.push((weighted, share)),
-            }
-        }
-        if self.gradients.is_empty() {
-            self.gradients = part.gradients;
-            return Ok(());
-        }
-        let _guard = tch::no_grad_guard();
-        for (sum, gradient) in self.gradients.iter_mut().zip(part.gradients) {
-            match (sum.defined(), gradient.defined()) {
-                // A new tensor: one that backward handed over may be seen by others.
-                (true, true) => *sum = sum.f_add(&gradient)?,
-                (false, true) => *sum = gradient,
-                _ => {}
-            }
-        }
-        Ok(())
     }
 }
 

@@ -49,12 +49,53 @@ pub struct Part {
     pub loss: f64,
     /// KL-Norm's mean rate, weighted by the part's share of frames.
     pub rate: f64,
-    /// The same by site, each with that share.
+    /// The same by site, and the share of frames for which the site ran.
     pub rates: Vec<(Rate, f64)>,
     /// Frames that were masked.
     pub masked: i64,
     /// Frames whose best label is the blank.
     pub blank: i64,
+}
+
+impl Part {
+    /// Adds another part of the same update.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn add(&mut self, part: Part) -> Result<()> {
+        self.loss += part.loss;
+        self.rate += part.rate;
+        self.masked += part.masked;
+        self.blank += part.blank;
+        for (rate, share) in part.rates {
+            match self.rates.iter_mut().find(|(other, _)| (other.layer, other.site) == (rate.layer, rate.site)) {
+                Some((sum, shares)) => {
+                    sum.nats += rate.nats;
+                    *shares += share;
+                }
+                None => self.rates.push((rate, share)),
+            }
+        }
+        if self.gradients.is_empty() {
+            self.gradients = part.gradients;
+            return Ok(());
+        }
+        let _guard = tch::no_grad_guard();
+        for (sum, gradient) in self.gradients.iter_mut().zip(part.gradients) {
+            match (sum.defined(), gradient.defined()) {
+                // A new tensor: one that backward handed over may be seen by others.
+                (true, true) => *sum = sum.f_add(&gradient)?,
+                (false, true) => *sum = gradient,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// KL-Norm's rates by site, in nats per channel, over the frames for which each ran.
+    pub fn site_rates(&self) -> Vec<Rate> {
+        self.rates.iter().map(|&(rate, share)| Rate { nats: rate.nats / share, ..rate }).collect()
+    }
 }
 
 impl Learner<'_> {
@@ -99,8 +140,8 @@ impl Learner<'_> {
             let share = lengths.iter().sum::<i64>() as f64 / common.frames as f64;
             part.rate = share * mean.f_double_value(&[])?;
             for site in &sites {
-                let rate = Rate { layer: site.layer, site: site.site, nats: site.rate.f_double_value(&[])? };
-                part.rates.push((rate, share));
+                let nats = share * site.rate.f_double_value(&[])?;
+                part.rates.push((Rate { layer: site.layer, site: site.site, nats }, share));
             }
             if common.rate_weight > 0.0 {
                 objective = objective.f_add(&mean.f_mul_scalar(common.rate_weight * share)?)?;

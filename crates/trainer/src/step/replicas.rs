@@ -1,12 +1,13 @@
 //! Threads that compute parts of an update side by side, each with a replica of the model over the same weights.
 //!
 //! A small model's operations are too short to be split among libtorch's threads: two cores train a two-million-parameter
-//! model hardly faster than one. Halves of a batch, each computed by a core of its own, nearly double the speed.
+//! model hardly faster than one. A core of its own for each half of a batch is what brings the second core to work.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tch::Tensor;
 
 use super::part::{Common, Learner, Part};
@@ -31,7 +32,7 @@ pub struct Replicas<'a> {
 #[derive(Debug)]
 struct Worker {
     jobs: Option<Sender<Job>>,
-    parts: Receiver<Result<Part>>,
+    parts: Option<Receiver<Result<Part>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -46,20 +47,38 @@ impl<'a> Replicas<'a> {
     /// Replicas of `model` for all of its threads, where they help; `learnt` names the parameters that learn.
     ///
     /// # Errors
-    /// Too little memory.
+    /// Too little memory, or a system that gives no more threads.
     pub fn start(recipe: &'a Recipe, model: &'a Recogniser, learnt: &[(String, Tensor)]) -> Result<Replicas<'a>> {
         let bytes: usize = learnt.iter().map(|(_, tensor)| tensor.numel() * size_of::<f32>()).sum();
         let count = match model.compute.device {
             tch::Device::Cpu => (model.compute.threads.max(1) as usize).min(GRADIENT_BYTES / bytes.max(1)).max(1),
             _ => 1,
         };
-        let names: Arc<Vec<String>> = Arc::new(learnt.iter().map(|(name, _)| name.clone()).collect());
         let shared = Arc::new(recipe.clone());
         let workers = (1..count)
-            .map(|_| Ok(Worker::start(shared.clone(), model.replica()?, names.clone())))
+            .map(|_| {
+                let replica = model.replica()?;
+                let mut parameters: std::collections::BTreeMap<String, Tensor> =
+                    replica.parameters().into_iter().collect();
+                let same: Vec<Tensor> = learnt.iter().filter_map(|(name, _)| parameters.remove(name)).collect();
+                if same.len() < learnt.len() {
+                    return Err(Error::Worker("a replica lacks a parameter of its model".into()));
+                }
+                Worker::start(shared.clone(), replica, same)
+            })
             .collect::<Result<_>>()?;
         let learnt = learnt.iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
         Ok(Replicas { recipe, model, learnt, workers })
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> &'a Recipe {
+        self.recipe
+    }
+
+    /// The model.
+    pub fn model(&self) -> &'a Recogniser {
+        self.model
     }
 
     /// Parts into which a batch is worth cutting.
@@ -82,16 +101,19 @@ impl<'a> Replicas<'a> {
         let threads = self.model.compute.threads;
         let share = (threads / busy as i32).max(1);
         let mut own = Vec::new();
+        let mut failed = None;
         for (number, batch) in parts.into_iter().enumerate() {
             match number % busy {
                 0 => own.push(batch),
-                place => self.workers[place - 1].give(Job { common: *common, batch, number, threads: share })?,
+                place => {
+                    let job = Job { common: *common, batch, number, threads: share };
+                    self.workers[place - 1].give(job).unwrap_or_else(|error| _ = failed.get_or_insert(error));
+                }
             }
         }
         tch::set_num_threads(share);
         let learner = Learner { recipe: self.recipe, model: self.model, learnt: &self.learnt };
         let mut own = own.into_iter();
-        let mut failed = None;
         for number in 0..count {
             // Every part is waited for, whatever became of another: a job left over would answer the next update.
             let part = match number % busy {
@@ -111,22 +133,29 @@ impl<'a> Replicas<'a> {
 }
 
 impl Worker {
-    fn start(recipe: Arc<Recipe>, model: Recogniser, names: Arc<Vec<String>>) -> Worker {
+    fn start(recipe: Arc<Recipe>, model: Recogniser, learnt: Vec<Tensor>) -> Result<Worker> {
         let (jobs, inbox) = unbounded::<Job>();
-        let (outbox, parts) = unbounded();
-        let thread = std::thread::spawn(move || {
-            let parameters = model.parameters();
-            let find = |name: &String| parameters.iter().find(|(other, _)| other == name);
-            let learnt: Vec<Tensor> = names.iter().filter_map(find).map(|(_, tensor)| tensor.shallow_clone()).collect();
+        // One part waits to be taken: a worker that runs ahead would pile up gradients.
+        let (outbox, parts) = bounded(1);
+        let work = move || {
             let learner = Learner { recipe: &recipe, model: &model, learnt: &learnt };
             for Job { common, batch, number, threads } in inbox {
                 tch::set_num_threads(threads);
-                if outbox.send(learner.compute(&common, &batch, number)).is_err() {
+                // A thread that died in silence would leave the others without a reason.
+                let part = catch_unwind(AssertUnwindSafe(|| learner.compute(&common, &batch, number)));
+                let part = part.unwrap_or_else(|_| {
+                    let ids = batch.ids().join(", ");
+                    Err(Error::Worker(format!("it panicked while computing a batch that holds {ids}")))
+                });
+                if outbox.send(part).is_err() {
                     return;
                 }
             }
-        });
-        Worker { jobs: Some(jobs), parts, thread: Some(thread) }
+        };
+        let thread = std::thread::Builder::new().name("replica".into()).spawn(work).map_err(|error| {
+            Error::Worker(format!("the system gives no further thread ({error}); lower `threads` in the recipe"))
+        })?;
+        Ok(Worker { jobs: Some(jobs), parts: Some(parts), thread: Some(thread) })
     }
 
     fn give(&self, job: Job) -> Result<()> {
@@ -135,7 +164,7 @@ impl Worker {
     }
 
     fn take(&self) -> Result<Part> {
-        self.parts.recv().unwrap_or_else(|_| Err(Self::ended()))
+        self.parts.as_ref().and_then(|parts| parts.recv().ok()).unwrap_or_else(|| Err(Self::ended()))
     }
 
     fn ended() -> Error {
@@ -145,7 +174,9 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        // Both ends closed, its next send or receive fails.
         self.jobs = None;
+        self.parts = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

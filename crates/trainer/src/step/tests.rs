@@ -1,7 +1,7 @@
 //! However an update is cut, and in whatever kind it is computed, it is the same update.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use klang_corpus::Utterance;
 use klang_text::{TextOptions, Vocabulary};
@@ -13,7 +13,15 @@ use super::*;
 use crate::data::{Item, LoadedRow};
 use crate::device::Compute;
 use crate::draw;
-use crate::model::AudioSpec;
+use crate::model::{AudioSpec, Recogniser};
+use crate::optimiser::AdamWConfig;
+use crate::recipe::{MaskRecipe, TrainRecipe};
+
+/// libtorch's number of threads is the process's: tests that set it take turns.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
 /// A model without dropout, whose one KL-Norm stands before anything that its noise reaches.
 fn model(kind: Kind, threads: i32) -> Recogniser {
@@ -57,25 +65,30 @@ fn rows() -> Vec<LoadedRow> {
 
 /// The sums over an update of six utterances, cut into batches of so many.
 fn total(model: &Recogniser, cuts: &[usize]) -> Part {
-    let recipe = Recipe::default();
-    let mut rows = rows();
+    let recipe = recipe();
+    sum(&Replicas::start(&recipe, model, &model.parameters()).unwrap(), rows(), cuts).unwrap()
+}
+
+/// A recipe that masks nothing.
+fn recipe() -> Recipe {
+    let Recipe { train, .. } = Recipe::default();
+    Recipe { train: TrainRecipe { mask: MaskRecipe::default(), ..train }, ..Recipe::default() }
+}
+
+fn sum(replicas: &Replicas, mut rows: Vec<LoadedRow>, cuts: &[usize]) -> Result<Part> {
     let common = Common {
         update: 0,
         divisor: 21.0,
-        frames: rows.iter().map(|row| row.frames(&model.spec.config)).sum(),
+        frames: rows.iter().map(|row| row.frames(&replicas.model().spec.config)).sum(),
         rate_weight: 0.1,
         flat: 0.5,
         feature_encoder_learns: true,
     };
     let parts =
         cuts.iter().map(|&count| LoadedBatch { rows: rows.drain(..count).collect(), warnings: Vec::new() }).collect();
-    let recipe = Recipe { train: crate::recipe::TrainRecipe { mask: Default::default(), ..recipe.train }, ..recipe };
     let mut sum = Part::default();
-    Replicas::start(&recipe, model, &model.parameters())
-        .unwrap()
-        .compute(&common, parts, |part| Ok(sum.add(part)?))
-        .unwrap();
-    sum
+    replicas.compute(&common, parts, |part| sum.add(part))?;
+    Ok(sum)
 }
 
 /// |a − b| / |a| over all gradients together.
@@ -88,6 +101,7 @@ fn difference(a: &Part, b: &Part) -> f64 {
 
 #[test]
 fn parts_add_up_to_the_whole_on_any_number_of_threads() {
+    let _turn = alone();
     let whole = total(&model(Kind::Float, 1), &[6]);
     assert!(gradient_norm(&whole.gradients).unwrap() > 1.0);
     for (threads, cuts) in [(1, vec![2, 4]), (1, vec![1; 6]), (3, vec![2, 2, 2]), (2, vec![1, 3, 1, 1])] {
@@ -101,7 +115,41 @@ fn parts_add_up_to_the_whole_on_any_number_of_threads() {
 }
 
 #[test]
+fn replicas_see_what_the_optimiser_changed() {
+    let _turn = alone();
+    let recipe = recipe();
+    let (one, three) = (model(Kind::Float, 1), model(Kind::Float, 3));
+    let replicas = [&one, &three].map(|model| Replicas::start(&recipe, model, &model.parameters()).unwrap());
+    let cuts = [2, 2, 2];
+    let before = sum(&replicas[1], rows(), &cuts).unwrap();
+    for model in [&one, &three] {
+        let config = AdamWConfig { betas: [0.9, 0.98], epsilon: 1e-8, weight_decay: 0.0 };
+        AdamW::new(model.parameters(), config).step(&before.gradients, 0.01, 1.0).unwrap();
+    }
+    let [alone, shared] = [0, 1].map(|place| sum(&replicas[place], rows(), &cuts).unwrap());
+    assert!(difference(&before, &shared) > 0.1, "the step changed nothing");
+    // As in the test above.
+    assert!(difference(&alone, &shared) < 1e-4, "{}", difference(&alone, &shared));
+}
+
+#[test]
+fn a_part_that_fails_is_named_and_spoils_no_other_update() {
+    let _turn = alone();
+    let recipe = recipe();
+    let model = model(Kind::Float, 3);
+    let replicas = Replicas::start(&recipe, &model, &model.parameters()).unwrap();
+    let cuts = [2, 1, 2, 1];
+    let good = sum(&replicas, rows(), &cuts).unwrap();
+    let mut spoiled = rows();
+    spoiled[2].samples[100] = f32::NAN;
+    let message = sum(&replicas, spoiled, &cuts).unwrap_err().to_string();
+    assert!(message.contains("u2") && !message.contains("u1"), "{message}");
+    assert_eq!(difference(&good, &sum(&replicas, rows(), &cuts).unwrap()), 0.0);
+}
+
+#[test]
 fn threads_give_the_same_bits_every_time() {
+    let _turn = alone();
     let [first, again] = [0, 1].map(|_| total(&model(Kind::Float, 3), &[2, 1, 2, 1]));
     assert_eq!(difference(&first, &again), 0.0);
     assert_eq!(first.loss.to_bits(), again.loss.to_bits());
@@ -109,6 +157,7 @@ fn threads_give_the_same_bits_every_time() {
 
 #[test]
 fn bf16_points_where_fp32_points() {
+    let _turn = alone();
     let [fp32, bf16] = [Kind::Float, Kind::BFloat16].map(|kind| total(&model(kind, 1), &[6]));
     // bf16 keeps 8 bits: 2⁻⁹ a rounding, some 30 of them one after another through the model and back, if all leant one
     // way: 6 %.
