@@ -15,27 +15,23 @@ use crate::error::Result;
 /// run side by side would draw from it in an order that nobody knows. On a GPU they are libtorch's, drawn where they are
 /// used.
 #[derive(Debug)]
-pub struct Noise(Source);
-
-#[derive(Debug)]
-enum Source {
-    Own(RefCell<ChaCha8Rng>),
-    Libtorch,
+pub struct Noise {
+    own: Option<RefCell<ChaCha8Rng>>,
 }
 
 impl Noise {
     /// Noise for tensors on `device`; on a GPU this seeds libtorch's generators.
     pub fn new(seed: u64, device: Device) -> Noise {
         if device == Device::Cpu {
-            return Noise(Source::Own(RefCell::new(ChaCha8Rng::seed_from_u64(seed))));
+            return Noise { own: Some(RefCell::new(ChaCha8Rng::seed_from_u64(seed))) };
         }
         tch::manual_seed((seed >> 1) as i64);
-        Noise(Source::Libtorch)
+        Noise { own: None }
     }
 
     /// Whether a fused kernel of libtorch may draw by itself.
     pub(crate) fn is_libtorch(&self) -> bool {
-        matches!(self.0, Source::Libtorch)
+        self.own.is_none()
     }
 
     /// Dropout (Srivastava et al. 2014): each value becomes zero with probability `chance`, 0 to 1 and kept to within
@@ -47,7 +43,7 @@ impl Noise {
         if chance <= 0.0 {
             return Ok(hidden.shallow_clone());
         }
-        let Source::Own(generator) = &self.0 else { return Ok(hidden.f_dropout(chance, true)?) };
+        let Some(generator) = &self.own else { return Ok(hidden.f_dropout(chance, true)?) };
         const STEPS: f64 = 65536.0;
         let dropped = (chance * STEPS).round().min(STEPS) as u32;
         let kept = if dropped < STEPS as u32 { (STEPS / (STEPS - f64::from(dropped))) as f32 } else { 0.0 };
@@ -66,7 +62,7 @@ impl Noise {
     /// # Errors
     /// libtorch's own.
     pub fn normal_like(&self, like: &Tensor) -> Result<Tensor> {
-        let Source::Own(generator) = &self.0 else {
+        let Some(generator) = &self.own else {
             return Ok(like.f_to_kind(Kind::Float)?.f_randn_like()?);
         };
         let generator = &mut *generator.borrow_mut();
