@@ -83,10 +83,15 @@ fn a_crash_while_the_state_was_being_replaced_loses_nothing() {
     let update = start_and_kill(&dir, "run");
     // What a crash between the two renames of a save leaves behind.
     fs::rename(dir.path("run/state"), dir.path("run/state.old")).expect("a rename");
+    dir.write("run/.state-a1.tmp/weights.safetensors", "half");
+    dir.write("run/.klang-b2.tmp", "half");
+    dir.write("run/.notes.tmp", "mine");
     let resumed = dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).succeeds();
     resumed.says(&[&format!("resuming after update {update}")]);
     assert_eq!(dir.json("run/state/progress.json")["update"], UPDATES);
-    assert!(!dir.path("run/state.old").exists());
+    let left = |name: &str| dir.path(name).exists();
+    assert!(!left("run/state.old") && !left("run/.state-a1.tmp") && !left("run/.klang-b2.tmp"));
+    assert!(left("run/.notes.tmp"), "what klang did not write stays");
 }
 
 #[test]

@@ -28,6 +28,20 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(Error::io(path))
 }
 
+/// Removes what a process that was killed while it saved has left in `folder`.
+pub(crate) fn clear_leftovers(folder: &Path) {
+    const UNFINISHED: [&str; 4] = [".klang-", ".model-", ".state-", ".weights-"];
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if name.ends_with(".tmp") && UNFINISHED.iter().any(|prefix| name.starts_with(prefix)) {
+            // Nothing reads them: what cannot be removed takes room, and does no other harm.
+            let path = entry.path();
+            let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        }
+    }
+}
+
 /// Puts a finished temporary folder in the place of `folder`.
 ///
 /// A crash between the two renames leaves the old folder beside the new place, under a name that ends in `.old`.

@@ -274,6 +274,11 @@ impl<'a> Trainer<'a> {
     }
 
     fn announce(&self, observer: &mut dyn Observer) -> Result<()> {
+        if self.recipe.model.freeze.feature_encoder == Some(true) && !self.prepared.is_pretrained() {
+            observer.event(Event::Note(
+                "model.freeze.feature_encoder: the convolutions start from random weights, and learn all the same",
+            ));
+        }
         let count =
             |parameters: &[(String, Tensor)]| parameters.iter().map(|(_, tensor)| tensor.numel() as u64).sum::<u64>();
         let parameters = count(&self.model.parameters());

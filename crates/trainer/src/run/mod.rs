@@ -37,7 +37,7 @@ impl RunFolder {
         Ok(run)
     }
 
-    /// A run folder to continue, whose recipe must be the given one.
+    /// A run folder to continue, whose recipe must be the given one; what a killed process was writing is removed.
     ///
     /// # Errors
     /// A folder that holds no run or no state, or a run of another recipe, with the lines that differ.
@@ -66,6 +66,7 @@ impl RunFolder {
                 lines.join("\n  ")
             )));
         }
+        files::clear_leftovers(path);
         Ok(run)
     }
 
