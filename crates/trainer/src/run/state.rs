@@ -27,7 +27,7 @@ pub struct Progress {
     pub since_best: u64,
     /// Wall-clock seconds so far.
     pub seconds: f64,
-    /// Threads that computed it, which decide how batches were cut; none in runs of before they did.
+    /// Threads that computed it, which decide how batches were cut; none before the first save.
     #[serde(default)]
     pub threads: Option<i32>,
     /// Whether training ended, by its updates or its patience.
