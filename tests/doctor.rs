@@ -12,7 +12,7 @@ fn the_machine_is_described_and_a_forward_pass_is_made() {
 }
 
 #[test]
-fn a_device_that_is_not_there_refused_with() {
+fn a_device_that_is_not_there_is_refused() {
     let dir = Dir::new();
     dir.klang(["doctor", "--device", "cuda:99"]).refused_with(2).says(&["device `cuda:99`"]);
     dir.klang(["doctor", "--device", "gpu"]).refused_with(2).says(&["gpu", "auto, cpu, cuda, cuda:N"]);

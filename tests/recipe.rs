@@ -106,14 +106,14 @@ fn a_line_of_a_manifest_that_is_no_json_is_named() {
 }
 
 #[test]
-fn a_selection_that_leaves_nothing_refused_with() {
+fn a_selection_that_leaves_nothing_is_refused() {
     let dir = Dir::with_recipe(1);
     refused_with(&dir, &["data.select={speaker: carla}"], &["train.jsonl", "speaker", "anna"]);
     refused_with(&dir, &["data.select={village: here}"], &["train.jsonl", "`village`"]);
 }
 
 #[test]
-fn an_init_that_is_no_model_refused_with() {
+fn an_init_that_is_no_model_is_refused() {
     let dir = Dir::with_recipe(1);
     refused_with(&dir, &["model.init=nowhere"], &["nowhere", "allowed: a run folder"]);
 }

@@ -104,6 +104,20 @@ fn a_finished_run_is_resumed_to_no_effect() {
 }
 
 #[test]
+fn a_resume_on_other_cores_says_that_it_is_another_run() {
+    let dir = Dir::with_recipe(3);
+    dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
+    let resume = || dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).succeeds();
+    assert!(!resume().stderr.contains("cut among"), "the same number is no news");
+    // As a machine of seven cores would have saved it, whatever this one has.
+    let mut progress = dir.json("run/state/progress.json");
+    assert_eq!(progress["parts"], 1);
+    progress["parts"] = 7.into();
+    dir.write("run/state/progress.json", progress.to_string());
+    resume().says(&["batches cut among 7 threads", "now they are among 1"]);
+}
+
+#[test]
 fn a_run_is_not_resumed_with_another_recipe() {
     let dir = Dir::with_recipe(3);
     dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();

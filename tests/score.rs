@@ -93,7 +93,7 @@ fn a_missing_hypothesis_counts_as_deleted_and_is_warned_of() {
 }
 
 #[test]
-fn a_hypothesis_of_nothing_known_refused_with() {
+fn a_hypothesis_of_nothing_known_is_refused() {
     let dir = Dir::new();
     write(&dir, "references", FORMS[1].1, &REFERENCES);
     write(&dir, "hypotheses", FORMS[1].1, &[("s-1", "the cat sat"), ("stranger", "yes")]);

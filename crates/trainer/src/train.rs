@@ -120,10 +120,10 @@ impl<'a> Trainer<'a> {
         if begin == Begin::Resume {
             self.progress = SavedState::restore(self.run, self.model, &mut self.optimiser)?.unwrap_or_default();
             observer.event(Event::Note(&format!("resuming after update {}", self.progress.update)));
-            let now = self.model.compute.threads;
-            if let Some(then) = self.progress.threads.filter(|&then| then != now) {
+            let now = self.replicas.count();
+            if let Some(then) = self.progress.parts.filter(|&then| then != now) {
                 observer.event(Event::Warning(&format!(
-                    "this run was begun on {then} threads and goes on on {now}: batches are cut otherwise, and masks and noise fall otherwise; with `threads: {then}` in the recipe it would be the same run"
+                    "this run was begun with batches cut among {then} threads, and now they are among {now}: masks and noise fall otherwise; with {then} threads it would be the same run"
                 )));
             }
         }
@@ -247,8 +247,8 @@ impl<'a> Trainer<'a> {
             self.progress.finished = true;
         }
         self.progress.finished |= update == self.recipe.train.updates;
-        let threads = Some(self.model.compute.threads);
-        SavedState::write(self.run, self.model, &self.optimiser, &Progress { seconds, threads, ..self.progress })?;
+        let parts = Some(self.replicas.count());
+        SavedState::write(self.run, self.model, &self.optimiser, &Progress { seconds, parts, ..self.progress })?;
         write_report(self.run)
     }
 

@@ -27,9 +27,9 @@ pub struct Progress {
     pub since_best: u64,
     /// Wall-clock seconds so far.
     pub seconds: f64,
-    /// Threads that computed it, which decide how batches were cut; none before the first save.
+    /// Parts into which batches were cut, each computed by a thread of its own; none before the first save.
     #[serde(default)]
-    pub threads: Option<i32>,
+    pub parts: Option<usize>,
     /// Whether training ended, by its updates or its patience.
     pub finished: bool,
 }
