@@ -1,7 +1,7 @@
 //! The head: one linear map from hidden states to the vocabulary.
 
+use klang_wav2vec2::Path;
 use klang_wav2vec2::{Linear, Noise, dropout};
-use tch::nn::Path;
 use tch::{Kind, Tensor};
 
 use crate::Result;

@@ -28,6 +28,12 @@ pub struct TorchFile {
     values: Parsed,
 }
 
+impl std::fmt::Debug for TorchFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("TorchFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl TorchFile {
     /// Opens a checkpoint and reads its values; nothing in it is run. The file stays mapped, and must not be shortened
     /// meanwhile.

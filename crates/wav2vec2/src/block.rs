@@ -1,15 +1,16 @@
 //! One transformer block, in either order.
 
 use tch::Tensor;
-use tch::nn::Path;
 
-use crate::attention::{AttentionMask, SelfAttention};
+use crate::adapter::Adapter;
+use crate::attention::{AttentionContext, SelfAttention};
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::feed_forward::FeedForward;
 use crate::frames::Frames;
 use crate::noise::{Noise, dropout};
 use crate::norm::{Norm, Site};
+use crate::parameters::Path;
 
 /// Where a block normalises (`do_stable_layer_norm`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub struct Block {
     feed_forward: FeedForward,
     attention_norm: Norm,
     feed_forward_norm: Norm,
+    adapter: Option<Adapter>,
     order: BlockOrder,
     dropout: f64,
 }
@@ -53,6 +55,10 @@ impl Block {
             feed_forward: FeedForward::new(&(path / "feed_forward"), config)?,
             attention_norm: norm("layer_norm", Site::Attention)?,
             feed_forward_norm: norm("final_layer_norm", Site::FeedForward)?,
+            adapter: config
+                .adapter_attn_dim
+                .map(|width| Adapter::new(&(path / "adapter_layer"), config.hidden_size, width))
+                .transpose()?,
             order: config.block_order(),
             dropout: config.hidden_dropout,
         })
@@ -66,7 +72,7 @@ impl Block {
         &self,
         hidden: &Tensor,
         frames: &Frames,
-        mask: &AttentionMask,
+        context: &AttentionContext,
         noise: Option<&Noise>,
     ) -> Result<BlockOutput> {
         let mut rates = Vec::new();
@@ -76,7 +82,7 @@ impl Block {
             Ok(normed.hidden)
         };
         let attend = |input: &Tensor| -> Result<Tensor> {
-            dropout(self.attention.forward(input, mask, noise)?, self.dropout, noise)
+            dropout(self.attention.forward(input, context, noise)?, self.dropout, noise)
         };
         let hidden = match self.order {
             BlockOrder::PostNorm => {
@@ -91,6 +97,10 @@ impl Block {
                     .forward(&normalise(&self.feed_forward_norm, Site::FeedForward, &hidden)?, noise)?;
                 hidden.f_add(&branch)?
             }
+        };
+        let hidden = match &self.adapter {
+            Some(adapter) => hidden.f_add(&adapter.forward(&hidden)?)?,
+            None => hidden,
         };
         Ok(BlockOutput { hidden, rates })
     }

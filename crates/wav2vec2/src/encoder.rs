@@ -1,22 +1,24 @@
 //! The transformer: positional convolution, blocks, and the encoder's own norm.
 
 use tch::Tensor;
-use tch::nn::Path;
 
-use crate::attention::AttentionMask;
+use crate::attention::AttentionContext;
 use crate::block::{Block, BlockOrder};
-use crate::config::ModelConfig;
+use crate::config::{Family, ModelConfig};
 use crate::error::Result;
 use crate::frames::Frames;
 use crate::model::TrainingPass;
 use crate::noise::dropout;
 use crate::norm::{Norm, Site};
-use crate::positional::PositionalConvolution;
+use crate::parameters::Path;
+use crate::positional::PositionalEmbedding;
+use crate::relative_position::RelativePosition;
 
 /// The transformer (`encoder`).
 #[derive(Debug)]
 pub struct Encoder {
-    position: PositionalConvolution,
+    position: PositionalEmbedding,
+    relative: Option<RelativePosition>,
     norm: Norm,
     blocks: Vec<Block>,
     order: BlockOrder,
@@ -60,7 +62,11 @@ impl Encoder {
     pub fn new(path: &Path, config: &ModelConfig) -> Result<Encoder> {
         let layers = path / "layers";
         Ok(Encoder {
-            position: PositionalConvolution::new(&(path / "pos_conv_embed"), config)?,
+            position: PositionalEmbedding::new(&(path / "pos_conv_embed"), config)?,
+            relative: match config.model_type {
+                Family::WavLm => Some(RelativePosition::new(&(&layers / 0 / "attention"), config)?),
+                Family::Wav2Vec2 | Family::Hubert | Family::Data2VecAudio => None,
+            },
             norm: config.norm.build(
                 &(path / "layer_norm"),
                 Site::Encoder,
@@ -96,8 +102,9 @@ impl Encoder {
         };
 
         let hidden = frames.zero_padding(hidden)?;
-        let mask = AttentionMask::new(frames, hidden.kind())?;
-        let mut hidden = hidden.f_add(&self.position.forward(&hidden)?)?;
+        let relative = self.relative.as_ref().map(|relative| relative.bias(frames)).transpose()?;
+        let context = AttentionContext::new(frames, hidden.kind(), relative)?;
+        let mut hidden = hidden.f_add(&self.position.forward(&hidden, frames)?)?;
         if self.order == BlockOrder::PostNorm {
             hidden = normalise(&hidden, &mut sites)?;
         }
@@ -106,7 +113,7 @@ impl Encoder {
             if dropped.get(index).copied().unwrap_or(false) {
                 continue;
             }
-            let output = block.forward(&hidden, frames, &mask, noise)?;
+            let output = block.forward(&hidden, frames, &context, noise)?;
             hidden = output.hidden;
             sites.extend(output.rates.into_iter().map(|(site, rate)| SiteRate { layer: Some(index), site, rate }));
         }

@@ -63,6 +63,33 @@ pub enum Error {
         /// The reader's message.
         source: safetensors::SafeTensorError,
     },
+    /// A folder without weights.
+    #[error("{}: no weights in it; looked for {looked_for}", path.display())]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+        /// The files that would have done.
+        looked_for: String,
+    },
+    /// An index of shards that cannot be followed.
+    #[error("{}: not a usable index of shards: {problem}", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file of torch's that is damaged, or holds more than data.
+    #[error(transparent)]
+    Pickle(#[from] klang_pickle::Error),
+    /// A fairseq checkpoint whose shape cannot be read.
+    #[error("{}: a fairseq checkpoint that {problem}", path.display())]
+    Fairseq {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Weights that do not fit the configuration.
     #[error("{}: the weights do not fit the configuration:\n  {}", path.display(), problems.join("\n  "))]
     Mismatch {
@@ -94,6 +121,14 @@ pub enum Error {
         samples: i64,
         /// The lengths that came with it.
         lengths: Vec<i64>,
+    },
+    /// A store of parameters that does not fit the model built on it.
+    #[error("parameter {name} {problem}; please report this as a bug of klang")]
+    Store {
+        /// The parameter.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
     },
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]

@@ -1,13 +1,13 @@
 //! The convolutional feature encoder: waveform to one feature vector every 20 ms (wav2vec 2.0, section 2).
 
-use tch::nn::Path;
 use tch::{Kind, Tensor};
 
 use crate::config::{FeatureNorm, ModelConfig};
 use crate::error::Result;
 use crate::frames::{Frames, convolved};
-use crate::linear::{cast, parameter};
+use crate::linear::cast;
 use crate::norm::LayerNorm;
+use crate::parameters::Path;
 
 /// ε of the convolutions' norms: transformers leaves it at PyTorch's default, whatever `layer_norm_eps` says.
 const EPSILON: f64 = 1e-5;
@@ -69,15 +69,15 @@ impl ConvLayerBlock {
         let conv = path / "conv";
         let norm = path / "layer_norm";
         Ok(ConvLayerBlock {
-            weight: parameter(&conv, "weight", &[output, input, kernel])?,
-            bias: if config.conv_bias { Some(parameter(&conv, "bias", &[output])?) } else { None },
+            weight: conv.parameter("weight", &[output, input, kernel])?,
+            bias: if config.conv_bias { Some(conv.parameter("bias", &[output])?) } else { None },
             kernel,
             stride,
             norm: match (config.feat_extract_norm, index) {
                 (FeatureNorm::Layer, _) => ConvNorm::Layer(LayerNorm::new(&norm, output, EPSILON)?),
                 (FeatureNorm::Group, 0) => ConvNorm::Group {
-                    weight: parameter(&norm, "weight", &[output])?,
-                    bias: parameter(&norm, "bias", &[output])?,
+                    weight: norm.parameter("weight", &[output])?,
+                    bias: norm.parameter("bias", &[output])?,
                 },
                 (FeatureNorm::Group, _) => ConvNorm::None,
             },

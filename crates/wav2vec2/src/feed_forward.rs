@@ -1,12 +1,12 @@
 //! The position-wise network of a block.
 
 use tch::Tensor;
-use tch::nn::Path;
 
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::linear::Linear;
 use crate::noise::{Noise, dropout};
+use crate::parameters::Path;
 
 /// Linear, GELU, linear (`feed_forward`).
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use tch::Tensor;
 
 use crate::config::ModelConfig;
 use crate::error::Result;
+use crate::lora::LORA;
 use crate::norm::{KL_NORM, NormConfig};
 
 /// Where a parameter starts.
@@ -34,7 +35,10 @@ enum Start {
     MagnitudeOf,
 }
 
-/// Fills every parameter of an encoder; `name` is its name below the encoder's root.
+const ZERO: Start = Start::Constant(0.0);
+const ONE: Start = Start::Constant(1.0);
+
+/// Fills the given parameters of an encoder, weight norm's magnitude and direction together; `name` is its name below the encoder's root.
 ///
 /// # Errors
 /// When libtorch refuses, which a parameter registered by this crate cannot cause.
@@ -95,10 +99,27 @@ fn start(name: &str, tensor: &Tensor, config: &ModelConfig) -> Start {
             NormConfig::LayerNorm => 1.0,
         };
         return match name.rsplit('.').next() {
-            Some("gamma" | "w") => Start::Constant(1.0),
+            Some("gamma" | "w") => ONE,
             Some("s") => Start::Constant(sigma.ln()),
-            _ => Start::Constant(0.0), // beta, b, a
+            _ => ZERO, // beta, b, a
         };
+    }
+    if let Some((_, factor)) = name.rsplit_once(&format!(".{LORA}.")) {
+        // The factors' product is zero: the network starts as it was.
+        return if factor == "down" { Start::Uniform { bound: (1.0 / shape[1] as f64).sqrt() } } else { ZERO };
+    }
+    if let Some((_, part)) = name.split_once("adapter_layer.") {
+        return match part {
+            "norm.weight" => ONE,
+            "linear_1.weight" => Start::Normal { deviation: config.initializer_range },
+            _ => ZERO, // what an adapter adds: the network starts as it was
+        };
+    }
+    if let Some((_, part)) = name.split_once("batch_norm.") {
+        return if matches!(part, "weight" | "running_var") { ONE } else { ZERO };
+    }
+    if name.ends_with("gru_rel_pos_const") {
+        return ONE;
     }
     if name == "masked_spec_embed" {
         return Start::Unit;
@@ -106,15 +127,15 @@ fn start(name: &str, tensor: &Tensor, config: &ModelConfig) -> Start {
     if name.ends_with("original0") {
         return Start::MagnitudeOf;
     }
-    if name.ends_with("original1") {
+    if name.ends_with("original1") || (name.contains("pos_conv_embed") && name.ends_with("conv.weight")) {
         let fan = (shape[2] * config.hidden_size) as f64;
         return Start::Normal { deviation: 2.0 * (1.0 / fan).sqrt() };
     }
     if name.contains("layer_norm") {
-        return Start::Constant(if name.ends_with("weight") { 1.0 } else { 0.0 });
+        return if name.ends_with("weight") { ONE } else { ZERO };
     }
     if name.contains("pos_conv_embed") {
-        return Start::Constant(0.0); // its bias
+        return ZERO; // its bias
     }
     if let Some(layer) = conv_layer(name) {
         let input = if layer == 0 { 1 } else { config.conv_dim[layer - 1] };
@@ -132,7 +153,7 @@ fn start(name: &str, tensor: &Tensor, config: &ModelConfig) -> Start {
         let features = config.conv_dim[config.conv_dim.len() - 1];
         return Start::Uniform { bound: (1.0 / features as f64).sqrt() };
     }
-    if name.ends_with("bias") { Start::Constant(0.0) } else { Start::Normal { deviation: config.initializer_range } }
+    if name.ends_with("bias") { ZERO } else { Start::Normal { deviation: config.initializer_range } }
 }
 
 /// First kernels of at least this many samples (4 ms at 16 kHz) can tell pitches and formants apart, and start as filters.
@@ -184,14 +205,13 @@ mod tests {
     use super::*;
     use crate::model::Wav2Vec2;
     use crate::norm::KlNormConfig;
-    use crate::parameters::named_parameters;
+    use crate::parameters::Store;
     use tch::Device;
-    use tch::nn::VarStore;
 
     fn fresh(config: &ModelConfig, seed: u64) -> Vec<(String, Tensor)> {
-        let store = VarStore::new(Device::Cpu);
+        let store = Store::new(Device::Cpu);
         Wav2Vec2::new(&store.root(), config).unwrap();
-        let parameters = named_parameters(&store);
+        let parameters = store.named();
         initialise(&parameters, config, seed).unwrap();
         parameters
     }

@@ -1,13 +1,15 @@
-//! Wav2Vec2 (Baevski et al. 2020) on libtorch, with a normalisation chosen per site: LayerNorm, or KL-Norm.
+//! Wav2Vec2 (Baevski et al. 2020) and its family (HuBERT, WavLM, data2vec audio) on libtorch, with a normalisation chosen
+//! per site: LayerNorm, or KL-Norm.
 //!
 //! Waveforms go in as a [`WaveformBatch`], padded with their lengths; hidden states come out as an [`EncoderOutput`].
 //! Nothing that a padded sample or frame holds changes a real one: an utterance gives the same values whatever it was
-//! batched with. Parameter names are transformers', so a model's path in the variable store is its checkpoint schema.
+//! batched with. Parameter names are transformers', so a model's path in its store is its checkpoint schema.
 //!
 //! ```text
 //! (batch, sample) ─► FeatureEncoder ─► FeatureProjection ─► masking ─► Encoder ─► (batch, frame, channel)
 //! ```
 
+mod adapter;
 mod attention;
 mod block;
 pub mod checkpoint;
@@ -20,22 +22,25 @@ mod feed_forward;
 mod frames;
 mod initialise;
 mod linear;
+mod lora;
 mod masking;
 mod model;
 mod noise;
 mod norm;
 mod parameters;
 mod positional;
+mod relative_position;
 
 pub use block::BlockOrder;
-pub use config::{FeatureNorm, ModelConfig};
+pub use config::{Family, FeatureNorm, ModelConfig};
 pub use encoder::{KlRates, SiteRate, TransformerOutput};
 pub use error::{Error, Result};
 pub use frames::{Frames, WaveformBatch, convolved};
 pub use initialise::{initialise, initialise_linear};
 pub use linear::Linear;
+pub use lora::{LoraConfig, Projection};
 pub use masking::Spans;
 pub use model::{EncoderOutput, Pass, Stages, TrainingPass, Wav2Vec2};
 pub use noise::{Noise, dropout};
 pub use norm::{Every, KlNorm, KlNormConfig, Layers, LogSigma, Norm, NormConfig, Normed, Site, Statistics};
-pub use parameters::named_parameters;
+pub use parameters::{Path, Store};

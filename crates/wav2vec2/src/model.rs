@@ -1,6 +1,5 @@
 //! Wav2Vec2: waveforms to hidden states.
 
-use tch::nn::Path;
 use tch::{Kind, Tensor};
 
 use crate::config::ModelConfig;
@@ -9,8 +8,9 @@ use crate::error::Result;
 use crate::feature_encoder::FeatureEncoder;
 use crate::feature_projection::FeatureProjection;
 use crate::frames::{Frames, WaveformBatch};
-use crate::linear::{cast, parameter};
+use crate::linear::cast;
 use crate::noise::Noise;
+use crate::parameters::Path;
 
 /// The encoder of wav2vec 2.0 (Baevski et al. 2020), in any of its published shapes (`Wav2Vec2Model`).
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Wav2Vec2 {
             feature_encoder: FeatureEncoder::new(&(path / "feature_extractor"), config)?,
             feature_projection: FeatureProjection::new(&(path / "feature_projection"), config)?,
             encoder: Encoder::new(&(path / "encoder"), config)?,
-            mask_embedding: parameter(path, "masked_spec_embed", &[config.hidden_size])?,
+            mask_embedding: path.parameter("masked_spec_embed", &[config.hidden_size])?,
         })
     }
 

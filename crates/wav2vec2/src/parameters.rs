@@ -1,11 +1,161 @@
-//! The model's parameters by name, in an order that does not change.
+//! A model's parameters by name: allocated, shared with another model's, or only declared.
+//!
+//! A path is a name in the checkpoint: `root / "encoder" / "layers" / 3` names what stands under `encoder.layers.3`.
 
-use tch::Tensor;
-use tch::nn::VarStore;
+use std::collections::BTreeMap;
+use std::ops::Div;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Every parameter of the store with its name, sorted by name.
-pub fn named_parameters(store: &VarStore) -> Vec<(String, Tensor)> {
-    let mut parameters: Vec<_> = store.variables().into_iter().collect();
-    parameters.sort_by(|(a, _), (b, _)| a.cmp(b));
-    parameters
+use tch::{Device, Kind, Tensor};
+
+use crate::error::{Error, Result};
+
+/// The parameters of one model.
+#[derive(Debug)]
+pub struct Store {
+    device: Device,
+    origin: Origin,
+    tensors: Mutex<BTreeMap<String, Tensor>>,
+}
+
+/// Where the tensors of a store come from.
+#[derive(Debug)]
+enum Origin {
+    /// Zeros.
+    Fresh,
+    /// Another store's memory.
+    Shared(BTreeMap<String, Tensor>),
+    /// Nowhere: a tensor of the right shape over a single number.
+    Declared,
+}
+
+impl Store {
+    /// An empty store whose parameters will be zeros on `device`: [`crate::initialise`] or a checkpoint fills them.
+    pub fn new(device: Device) -> Store {
+        Store { device, origin: Origin::Fresh, tensors: Mutex::default() }
+    }
+
+    /// An empty store whose parameters will be those of `original` by name: what changes one of them changes both.
+    /// Gradients stay apart.
+    pub fn sharing(original: &Store) -> Store {
+        let tensors = original.named().into_iter().collect();
+        Store { device: original.device, origin: Origin::Shared(tensors), tensors: Mutex::default() }
+    }
+
+    /// An empty store that takes no memory for its parameters, for asking a model built on it for names and shapes. A
+    /// forward pass on it computes nothing of use.
+    pub fn declaring() -> Store {
+        Store { device: Device::Cpu, origin: Origin::Declared, tensors: Mutex::default() }
+    }
+
+    /// The path of all names.
+    pub fn root(&self) -> Path<'_> {
+        Path { store: self, name: Arc::from("") }
+    }
+
+    /// Every tensor with its name, sorted by name: parameters, which are floating, and buffers.
+    pub fn named(&self) -> Vec<(String, Tensor)> {
+        let tensors = self.tensors.lock().unwrap_or_else(PoisonError::into_inner);
+        tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    }
+
+    fn add(&self, name: String, shape: &[i64], kind: Kind, learns: bool) -> Result<Tensor> {
+        let tensor = match &self.origin {
+            Origin::Fresh => Tensor::f_zeros(shape, (kind, self.device))?,
+            Origin::Declared => {
+                let one = vec![1; shape.len()];
+                Tensor::f_zeros(one, (kind, self.device))?.f_expand(shape, false)?
+            }
+            Origin::Shared(tensors) => match tensors.get(&name) {
+                Some(tensor) if tensor.size() == shape => tensor.f_detach()?,
+                _ => return Err(Error::Store { name, problem: "is not in the store that this one shares".into() }),
+            },
+        };
+        let tensor = if learns { tensor.f_set_requires_grad(true)? } else { tensor };
+        let mut tensors = self.tensors.lock().unwrap_or_else(PoisonError::into_inner);
+        if tensors.insert(name.clone(), tensor.shallow_clone()).is_some() {
+            return Err(Error::Store { name, problem: "is registered twice".into() });
+        }
+        Ok(tensor)
+    }
+}
+
+/// A place in a store, by its dotted name.
+#[derive(Clone, Debug)]
+pub struct Path<'a> {
+    store: &'a Store,
+    name: Arc<str>,
+}
+
+impl<'a, T: ToString> Div<T> for &Path<'a> {
+    type Output = Path<'a>;
+
+    fn div(self, part: T) -> Path<'a> {
+        let part = part.to_string();
+        let name = if self.name.is_empty() { part } else { format!("{}.{part}", self.name) };
+        Path { store: self.store, name: name.into() }
+    }
+}
+
+impl<'a, T: ToString> Div<T> for Path<'a> {
+    type Output = Path<'a>;
+
+    fn div(self, part: T) -> Path<'a> {
+        &self / part
+    }
+}
+
+impl Path<'_> {
+    /// A trainable fp32 tensor under this path.
+    ///
+    /// # Errors
+    /// When libtorch cannot allocate it.
+    pub fn parameter(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.store.add((self / name).name.to_string(), shape, Kind::Float, true)
+    }
+
+    /// A tensor under this path that belongs to the model and does not learn.
+    ///
+    /// # Errors
+    /// When libtorch cannot allocate it.
+    pub fn buffer(&self, name: &str, shape: &[i64], kind: Kind) -> Result<Tensor> {
+        self.store.add((self / name).name.to_string(), shape, kind, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_the_name_in_the_checkpoint() {
+        let store = Store::new(Device::Cpu);
+        let layer = store.root() / "encoder" / "layers" / 3;
+        let _ = layer.parameter("weight", &[2, 3]).unwrap();
+        let _ = (&layer / "norm").buffer("count", &[], Kind::Int64).unwrap();
+        let names: Vec<String> = store.named().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["encoder.layers.3.norm.count", "encoder.layers.3.weight"]);
+        assert!(layer.parameter("weight", &[2, 3]).unwrap_err().to_string().contains("encoder.layers.3.weight"));
+    }
+
+    #[test]
+    fn a_declared_parameter_has_a_shape_and_no_memory() {
+        let store = Store::declaring();
+        // 4 TiB, were it there.
+        let tensor = store.root().parameter("weight", &[1 << 20, 1 << 20]).unwrap();
+        assert_eq!(tensor.size(), [1 << 20, 1 << 20]);
+    }
+
+    #[test]
+    fn a_shared_parameter_is_the_same_memory_with_gradients_of_its_own() {
+        let original = Store::new(Device::Cpu);
+        let first = original.root().parameter("weight", &[2]).unwrap();
+        let second = Store::sharing(&original).root().parameter("weight", &[2]).unwrap();
+        (&second * 3.0).sum(Kind::Float).backward();
+        let _ = tch::no_grad(|| first.shallow_clone().fill_(5.0));
+        assert_eq!(second.double_value(&[1]), 5.0);
+        assert!(!first.grad().defined() && second.grad().defined());
+        let message = Store::sharing(&original).root().parameter("bias", &[2]).unwrap_err().to_string();
+        assert!(message.contains("bias"), "{message}");
+    }
 }

@@ -1,16 +1,166 @@
-//! Checkpoints in transformers' layout: reading is strict and distrusts the file, writing is all or nothing.
+//! Checkpoints: reading is strict and distrusts the file, writing is all or nothing.
+//!
+//! ```text
+//! files ─► Checkpoint (named tensors) ─► Fit (which goes where, and what is wrong) ─► a model's parameters
+//! ```
 
+mod fairseq;
+mod files;
+mod fit;
 mod names;
 mod safetensors;
-mod weights;
+mod torch;
+mod write;
 
+use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use klang_pickle::{TensorInfo, TorchFile};
+use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
+use safetensors::Mapped;
 
-pub use self::safetensors::{read_safetensors, write_safetensors};
-pub use self::weights::{Head, LoadReport, holds_head, load_weights, save_weights};
+pub use fairseq::FairseqModel;
+pub use fit::{Fit, Head};
+pub use safetensors::{read_safetensors, write_safetensors};
+pub use write::{Own, save_weights};
+
+/// The named tensors of a model, whatever files hold them; nothing but their names and shapes is read yet.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    sources: Vec<Source>,
+    tensors: BTreeMap<String, Entry>,
+    fairseq: Option<FairseqModel>,
+}
+
+/// A file with tensors.
+#[derive(Debug)]
+enum Source {
+    Safetensors(Mapped),
+    Torch(Box<TorchFile>),
+}
+
+/// Where a tensor is, and what it is there.
+#[derive(Clone, Debug)]
+struct Entry {
+    source: usize,
+    /// Its name in the file.
+    original: String,
+    shape: Vec<i64>,
+    /// None for a type that klang has no use for.
+    kind: Option<Kind>,
+    /// The type as the file calls it.
+    dtype: String,
+    place: Place,
+}
+
+/// What a file needs to find a tensor again.
+#[derive(Clone, Debug)]
+enum Place {
+    /// Its name.
+    Safetensors,
+    /// Its storage there.
+    Torch(TensorInfo),
+}
+
+impl Checkpoint {
+    /// Opens the weights of a folder in transformers' layout (`model.safetensors`, `pytorch_model.bin`, or either in
+    /// shards with an index), a safetensors file, or a file of torch's, fairseq's among them.
+    ///
+    /// # Errors
+    /// No weights there, or a file that is damaged or holds what klang will not read; by its name.
+    pub fn open(path: &Path) -> Result<Checkpoint> {
+        let files = if path.is_dir() { files::of_folder(path)? } else { vec![path.to_path_buf()] };
+        // Messages name the file where there is but one.
+        let named = if let [file] = files.as_slice() { file } else { path };
+        let mut checkpoint =
+            Checkpoint { path: named.into(), sources: Vec::new(), tensors: BTreeMap::new(), fairseq: None };
+        for file in &files {
+            let repeated = checkpoint.add(file)?;
+            if let Some(name) = repeated.first() {
+                let problem = format!("{name}: also in another shard");
+                return Err(Error::Mismatch { path: file.clone(), problems: vec![problem] });
+            }
+        }
+        Ok(checkpoint)
+    }
+
+    /// Adds the tensors of another file, which replace those of the same name: MMS keeps each language's adapter so.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn lay_over(&mut self, file: &Path) -> Result<()> {
+        self.add(file).map(drop)
+    }
+
+    /// Adds a file's tensors, and returns the names that were there already.
+    fn add(&mut self, file: &Path) -> Result<Vec<String>> {
+        let number = self.sources.len();
+        let entries = if files::is_safetensors(file)? {
+            let mapped = Mapped::open(file)?;
+            let entries = mapped.entries(number);
+            self.sources.push(Source::Safetensors(mapped));
+            entries
+        } else {
+            let torch = TorchFile::open(file)?;
+            let (entries, fairseq) = torch::entries(&torch, file, number)?;
+            self.fairseq = fairseq.or(self.fairseq.take());
+            self.sources.push(Source::Torch(Box::new(torch)));
+            entries
+        };
+        let mut repeated = Vec::new();
+        for (name, entry) in entries {
+            if self.tensors.insert(name.clone(), entry).is_some() {
+                repeated.push(name);
+            }
+        }
+        Ok(repeated)
+    }
+
+    /// The file, or the folder of several.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tensors' names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether it holds a CTC head.
+    pub fn holds_head(&self) -> bool {
+        self.names().any(names::is_head)
+    }
+
+    /// The model's shape, where the file itself states it as fairseq's do.
+    pub fn fairseq(&self) -> Option<&FairseqModel> {
+        self.fairseq.as_ref()
+    }
+
+    /// Numbers in all tensors together.
+    pub fn elements(&self) -> u64 {
+        self.tensors.values().map(|entry| entry.shape.iter().map(|&size| size as u64).product::<u64>()).sum()
+    }
+
+    /// A copy of a tensor, on the CPU, in the type it has in the file.
+    ///
+    /// # Errors
+    /// A name that there is not, a type that klang does not read, or a file that cannot be read any more.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        let problem = |what: String| Error::Mismatch { path: self.path.clone(), problems: vec![what] };
+        let entry = self.tensors.get(name).ok_or_else(|| problem(format!("{name}: missing")))?;
+        let kind = entry
+            .kind
+            .ok_or_else(|| problem(format!("{}: type {} is not one klang reads", entry.original, entry.dtype)))?;
+        match &self.sources[entry.source] {
+            Source::Safetensors(mapped) => mapped.tensor(&entry.original),
+            Source::Torch(file) => torch::tensor(file, entry, kind),
+        }
+    }
+}
 
 /// Reads a text file of at most `limit` bytes.
 ///

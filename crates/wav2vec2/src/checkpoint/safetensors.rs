@@ -3,20 +3,28 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
+use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors, View};
 use tch::{Kind, Tensor};
 
+use super::{Entry, Place};
 use crate::error::{Error, Result};
 
-/// A mapped safetensors file.
+/// A mapped safetensors file, whose header has been checked.
+#[derive(Debug)]
 pub(super) struct Mapped {
+    path: PathBuf,
     map: Mmap,
+    /// Where the tensors' bytes begin.
+    data: usize,
+    metadata: Metadata,
 }
 
 impl Mapped {
+    /// Maps a file; header, offsets, overlaps and sizes are checked against it.
     pub(super) fn open(path: &Path) -> Result<Mapped> {
         let io = |source| Error::Io { path: path.into(), source };
         let file = File::open(path).map_err(io)?;
@@ -24,17 +32,56 @@ impl Mapped {
         // process shortens meanwhile ends this one with SIGBUS; klang's own files are replaced by rename, never cut.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        Ok(Mapped { map })
+        let refuse = |source| Error::Safetensors { path: path.into(), source };
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(refuse)?;
+        let data = header + size_of::<u64>(); // which stands before the header
+        Ok(Mapped { path: path.into(), map, data, metadata })
     }
 
-    /// The tensors, after the reader has checked header, offsets, overlaps and sizes.
-    pub(super) fn tensors(&self, path: &Path) -> Result<SafeTensors<'_>> {
-        SafeTensors::deserialize(&self.map).map_err(|source| Error::Safetensors { path: path.into(), source })
+    /// Every tensor by name, as one of source `number`.
+    pub(super) fn entries(&self, number: usize) -> Vec<(String, Entry)> {
+        let entry = |(name, info): (String, &TensorInfo)| {
+            let entry = Entry {
+                source: number,
+                original: name.clone(),
+                shape: info.shape.iter().map(|&size| size as i64).collect(),
+                kind: kind_of(info.dtype),
+                dtype: format!("{:?}", info.dtype),
+                place: Place::Safetensors,
+            };
+            (name, entry)
+        };
+        self.metadata.tensors().into_iter().map(entry).collect()
+    }
+
+    /// A copy of one tensor, on the CPU.
+    pub(super) fn tensor(&self, name: &str) -> Result<Tensor> {
+        let problem =
+            |what: &str| Error::Mismatch { path: self.path.clone(), problems: vec![format!("{name}: {what}")] };
+        let info = self.metadata.info(name).ok_or_else(|| problem("missing"))?;
+        let kind =
+            kind_of(info.dtype).ok_or_else(|| problem(&format!("type {:?} is not one klang reads", info.dtype)))?;
+        let (start, end) = (self.data + info.data_offsets.0, self.data + info.data_offsets.1);
+        let bytes = self.map.get(start..end).ok_or_else(|| problem("lies beyond the end of the file"))?;
+        let shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
+        let tensor = Tensor::f_from_data_size(bytes, &shape, kind)?;
+        self.forget(start, end - start);
+        Ok(tensor)
+    }
+
+    /// Gives the pages of a range back: a model's weights would otherwise stand in memory twice.
+    fn forget(&self, start: usize, length: usize) {
+        // SAFETY: the map is of a file and never written: a page that is wanted again is read again.
+        #[cfg(unix)]
+        #[allow(unsafe_code)]
+        let _ = unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, length) };
+        #[cfg(not(unix))]
+        let _ = (start, length);
     }
 }
 
 /// libtorch's kind for a file's type, where klang has a use for it.
-pub(super) fn kind_of(dtype: Dtype) -> Option<Kind> {
+fn kind_of(dtype: Dtype) -> Option<Kind> {
     Some(match dtype {
         Dtype::F64 => Kind::Double,
         Dtype::F32 => Kind::Float,
@@ -60,17 +107,8 @@ fn dtype_of(kind: Kind) -> Option<Dtype> {
 /// A file that is unreadable, malformed, or holds a type that libtorch has no place for.
 pub fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let mapped = Mapped::open(path)?;
-    let file = mapped.tensors(path)?;
-    file.iter().map(|(name, view)| Ok((name.to_string(), tensor(path, name, &view)?))).collect()
-}
-
-/// A copy of one tensor of a file, on the CPU.
-pub(super) fn tensor(path: &Path, name: &str, view: &safetensors::tensor::TensorView) -> Result<Tensor> {
-    let problem = |what: String| Error::Mismatch { path: path.into(), problems: vec![what] };
-    let kind = kind_of(view.dtype())
-        .ok_or_else(|| problem(format!("{name}: type {:?} is not one klang reads", view.dtype())))?;
-    let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
-    Ok(Tensor::f_from_data_size(view.data(), &shape, kind)?)
+    let names = mapped.metadata.tensors().into_keys();
+    names.map(|name| Ok((name.clone(), mapped.tensor(&name)?))).collect()
 }
 
 /// One tensor on its way into a file; its bytes are copied out only when their turn comes.

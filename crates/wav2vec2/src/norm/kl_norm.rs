@@ -13,15 +13,14 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tch::nn::Path;
 use tch::{Kind, Tensor};
 
 use super::layer_norm::affine_layer_norm;
 use super::{Layers, Normed, Site};
 use crate::error::Result;
 use crate::frames::Frames;
-use crate::linear::parameter;
 use crate::noise::Noise;
+use crate::parameters::Path;
 
 /// Over what mean and variance are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +92,7 @@ impl KlNorm {
     /// # Errors
     /// When libtorch cannot allocate them.
     pub fn new(path: &Path, config: &KlNormConfig, channels: i64, epsilon: f64) -> Result<KlNorm> {
-        let channel = |name| parameter(path, name, &[channels]);
+        let channel = |name| path.parameter(name, &[channels]);
         Ok(KlNorm {
             gamma: channel("gamma")?,
             beta: channel("beta")?,
@@ -175,15 +174,15 @@ fn divergence(mean: &Tensor, sigma: &Tensor, log_sigma: &Tensor) -> Result<Tenso
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parameters::Store;
     use tch::Device;
-    use tch::nn::VarStore;
 
-    fn norm(store: &VarStore, log_sigma: LogSigma, channels: i64) -> KlNorm {
+    fn norm(store: &Store, log_sigma: LogSigma, channels: i64) -> KlNorm {
         let config = KlNormConfig { log_sigma, ..KlNormConfig::default() };
         let norm = KlNorm::new(&store.root(), &config, channels, 1e-5).unwrap();
         tch::no_grad(|| {
             tch::manual_seed(3);
-            for (name, mut tensor) in store.variables() {
+            for (name, mut tensor) in store.named() {
                 let spread = if name == "s" { tensor.rand_like() - 2.0 } else { tensor.rand_like() * 0.5 + 0.25 };
                 tensor.copy_(&spread);
             }
@@ -212,7 +211,7 @@ mod tests {
 
     #[test]
     fn folding_equals_the_mean_written_out() {
-        let store = VarStore::new(Device::Cpu);
+        let store = Store::new(Device::Cpu);
         let norm = norm(&store, LogSigma::Affine, 8);
         let hidden = Tensor::randn([2, 5, 8], (Kind::Float, Device::Cpu)) * 3.0 + 1.0;
         let standard = hidden.layer_norm([8], None::<&Tensor>, None, 1e-5, false);
@@ -224,7 +223,7 @@ mod tests {
 
     #[test]
     fn at_the_start_evaluation_is_the_layer_norm_bit_for_bit() {
-        let store = VarStore::new(Device::Cpu);
+        let store = Store::new(Device::Cpu);
         let norm = norm(&store, LogSigma::Affine, 16);
         tch::no_grad(|| {
             let _ = norm.w.shallow_clone().fill_(1.0);
@@ -237,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_noise_has_the_mean_and_the_deviation_it_claims() {
-        let store = VarStore::new(Device::Cpu);
+        let store = Store::new(Device::Cpu);
         let norm = norm(&store, LogSigma::Channel, 4);
         let frames = 40_000;
         let hidden = Tensor::randn([1, 1, 4], (Kind::Float, Device::Cpu)).repeat([1, frames, 1]);
@@ -254,7 +253,7 @@ mod tests {
 
     #[test]
     fn padded_frames_change_neither_the_rate_nor_a_valid_frame() {
-        let store = VarStore::new(Device::Cpu);
+        let store = Store::new(Device::Cpu);
         let norm = norm(&store, LogSigma::Affine, 8);
         let hidden = Tensor::randn([2, 6, 8], (Kind::Float, Device::Cpu));
         let frames = Frames::new(vec![6, 2], 6, Device::Cpu).unwrap();
@@ -268,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_rate_equals_the_written_out_mean_over_valid_frames() {
-        let store = VarStore::new(Device::Cpu);
+        let store = Store::new(Device::Cpu);
         let norm = norm(&store, LogSigma::Affine, 8);
         let hidden = Tensor::randn([2, 6, 8], (Kind::Float, Device::Cpu));
         let frames = Frames::new(vec![6, 2], 6, Device::Cpu).unwrap();

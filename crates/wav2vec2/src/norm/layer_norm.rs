@@ -1,10 +1,9 @@
 //! Layer normalisation (Ba et al. 2016), in fp32 whatever the precision around it.
 
-use tch::nn::Path;
 use tch::{Kind, Tensor};
 
 use crate::error::Result;
-use crate::linear::parameter;
+use crate::parameters::Path;
 
 /// γ ⊙ x̂ + β over the channels of a frame.
 #[derive(Debug)]
@@ -21,8 +20,8 @@ impl LayerNorm {
     /// When libtorch cannot allocate them.
     pub fn new(path: &Path, channels: i64, epsilon: f64) -> Result<LayerNorm> {
         Ok(LayerNorm {
-            weight: parameter(path, "weight", &[channels])?,
-            bias: parameter(path, "bias", &[channels])?,
+            weight: path.parameter("weight", &[channels])?,
+            bias: path.parameter("bias", &[channels])?,
             epsilon,
         })
     }

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use tch::nn::Path;
 
 use crate::error::{Error, Result};
 use crate::frames::Frames;
 use crate::noise::Noise;
+use crate::parameters::Path;
 
 pub(crate) use kl_norm::fold;
 pub use kl_norm::{KlNorm, KlNormConfig, LogSigma, Statistics};

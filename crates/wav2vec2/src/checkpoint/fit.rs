@@ -1,0 +1,157 @@
+//! Which tensor of a checkpoint goes into which parameter of a model: strict about names, shapes and types, and decided
+//! before anything is allocated or copied.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tch::{Kind, Tensor};
+
+use super::{Checkpoint, Entry, names};
+use crate::error::{Error, Result};
+
+/// What becomes of the CTC head in a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// The checkpoint must hold it, in the model's shape.
+    Load,
+    /// The model has one of its own: a new vocabulary.
+    Fresh,
+}
+
+/// Which tensor goes where.
+#[derive(Debug, Default)]
+pub struct Fit {
+    /// Parameters that the checkpoint does not hold: they are to be filled otherwise.
+    pub fresh: Vec<String>,
+    /// Tensors of the checkpoint that the model has no place for, each of a kind that is known to be of no use.
+    pub skipped: Vec<String>,
+    copies: Vec<(String, String)>, // parameter, tensor
+}
+
+impl Checkpoint {
+    /// Fits the checkpoint to a model's parameters (names from the root: `wav2vec2.…`, `lm_head.…`); only their names,
+    /// shapes and types are looked at. `root` is the family's.
+    ///
+    /// Only these may be missing: the head with [`Head::Fresh`], KL-Norm's own parameters when the checkpoint is a stock
+    /// model's (γ and β then come from its LayerNorm), adapters and low-rank factors when it has none at all, and the mask
+    /// embedding. Only these may be extra: the head with [`Head::Fresh`], pretraining's quantiser and projections, the mask
+    /// embedding, and KL-Norm's own parameters in a model without it (its LayerNorm then takes the folded values).
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] with a line for every tensor that does not fit.
+    pub fn fit(&self, parameters: &[(String, Tensor)], root: &str, head: Head) -> Result<Fit> {
+        let bare = names::is_bare(self.names(), root);
+        let mut fit = Fit::default();
+        let mut problems = Vec::new();
+        let mut tensors: BTreeMap<String, (&str, &Entry)> = BTreeMap::new();
+        for (name, entry) in &self.tensors {
+            let canonical = names::canonical(name, root, bare);
+            if let Some((other, _)) = tensors.insert(canonical, (name, entry)) {
+                problems.push(format!("{}: the same parameter as {other}", entry.original));
+            }
+        }
+        let adapted = tensors.keys().any(|name| names::is_adapter(name));
+
+        let mut tried = BTreeSet::new(); // tensors that have a parameter, whether they fit it or not
+        let mut folded = BTreeSet::new(); // stock names that stand beside KL-Norm's own as their fold
+        for (name, parameter) in parameters {
+            if names::is_head(name) && head == Head::Fresh {
+                fit.fresh.push(name.clone());
+                continue;
+            }
+            let stock = stock_name(name);
+            let source = match (tensors.contains_key(name), &stock) {
+                (true, _) => Some(name),
+                (false, stock) => stock.as_ref().filter(|name| tensors.contains_key(*name)),
+            };
+            if source == Some(name) {
+                folded.extend(stock.clone());
+            }
+            match source.and_then(|source| tensors.get(source)) {
+                Some((tensor, entry)) => {
+                    tried.insert(*tensor);
+                    match problem(entry, parameter) {
+                        Some(what) => problems.push(format!("{}: {what}", entry.original)),
+                        None => fit.copies.push((name.clone(), tensor.to_string())),
+                    }
+                }
+                None if names::is_mask_embedding(name)
+                    || names::is_lora(name)
+                    || (names::is_adapter(name) && !adapted)
+                    || (own_of_kl_norm(name) && !holds_kl_norm(&tensors, name)) =>
+                {
+                    fit.fresh.push(name.clone());
+                }
+                None => problems.push(format!("{name}: missing")),
+            }
+        }
+
+        tensors.retain(|_, (tensor, _)| !tried.contains(*tensor));
+        for (name, (_, entry)) in tensors {
+            let expected = names::is_pretraining(&name)
+                || names::is_mask_embedding(&name)
+                || names::kl_norm_parts(&name).is_some()
+                || folded.contains(&name)
+                || (names::is_head(&name) && head == Head::Fresh);
+            if expected {
+                fit.skipped.push(entry.original.clone());
+            } else {
+                problems.push(format!("{}: unexpected, the configuration has no such parameter", entry.original));
+            }
+        }
+        if problems.is_empty() { Ok(fit) } else { Err(Error::Mismatch { path: self.path.clone(), problems }) }
+    }
+}
+
+impl Fit {
+    /// Copies the tensors into the parameters of the model that was fitted; floating types are converted, nothing is
+    /// reshaped.
+    ///
+    /// # Errors
+    /// A file that cannot be read any more, or a model that is not the one that was fitted.
+    pub fn copy(&self, checkpoint: &Checkpoint, parameters: &[(String, Tensor)]) -> Result<()> {
+        let by_name: BTreeMap<&str, &Tensor> =
+            parameters.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        for (name, tensor) in &self.copies {
+            let parameter = by_name.get(name.as_str()).ok_or_else(|| Error::Store {
+                name: name.clone(),
+                problem: "is not in the model that its checkpoint was fitted to".into(),
+            })?;
+            let value = checkpoint.tensor(tensor)?;
+            tch::no_grad(|| parameter.shallow_clone().f_copy_(&value))?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a tensor cannot be copied into a parameter.
+fn problem(entry: &Entry, parameter: &Tensor) -> Option<String> {
+    let floating = |kind: Option<Kind>| matches!(kind, Some(Kind::Double | Kind::Float | Kind::Half | Kind::BFloat16));
+    let wanted = parameter.size();
+    if entry.shape != wanted {
+        return Some(format!("shape {:?}, where the configuration has {wanted:?}", entry.shape));
+    }
+    if floating(Some(parameter.kind())) && !floating(entry.kind) {
+        return Some(format!("type {}, where a floating type is needed", entry.dtype));
+    }
+    (entry.kind.is_none()).then(|| format!("type {} is not one klang reads", entry.dtype))
+}
+
+/// Whether a parameter is KL-Norm's own, but for γ and β, which a stock LayerNorm has too.
+fn own_of_kl_norm(name: &str) -> bool {
+    names::kl_norm_parts(name).is_some_and(|(_, part)| !matches!(part, "gamma" | "beta"))
+}
+
+/// Whether the checkpoint's own KL-Norm stands at the site of this parameter.
+fn holds_kl_norm(tensors: &BTreeMap<String, (&str, &Entry)>, name: &str) -> bool {
+    let site = names::kl_norm_parts(name).map(|(site, _)| format!("{site}.{}.gamma", crate::norm::KL_NORM));
+    site.is_some_and(|gamma| tensors.contains_key(&gamma))
+}
+
+/// The stock LayerNorm parameter that KL-Norm's γ or β starts from.
+fn stock_name(name: &str) -> Option<String> {
+    match names::kl_norm_parts(name)? {
+        (site, "gamma") => Some(format!("{site}.weight")),
+        (site, "beta") => Some(format!("{site}.bias")),
+        _ => None,
+    }
+}
