@@ -13,6 +13,9 @@ use crate::value::{Arena, Global, Id, Node, Record};
 /// ten thousand.
 pub(crate) const MAX_OBJECTS: usize = 1 << 21;
 
+/// Parts that lists, tuples, sets, dicts and calls may have together: a pickle can put one value into many.
+const MAX_PARTS: usize = 4 * MAX_OBJECTS;
+
 /// A pickle, read.
 #[derive(Debug)]
 pub(crate) struct Parsed {
@@ -31,6 +34,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, (usize, Fault)> {
         marks: Vec::new(),
         memo: HashMap::new(),
         copied: 0,
+        parts: 0,
     };
     loop {
         let offset = machine.reader.position();
@@ -51,6 +55,7 @@ pub(crate) struct Machine<'a> {
     marks: Vec<usize>, // stack heights
     memo: HashMap<u64, Id>,
     copied: usize,
+    parts: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -307,6 +312,17 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Counts parts that are put into a value.
+    pub(crate) fn hold(&mut self, count: usize) -> Result<(), Fault> {
+        self.parts = self.parts.saturating_add(count);
+        if self.parts > MAX_PARTS {
+            return malformed(format!(
+                "its lists and dicts have more than {MAX_PARTS} parts; no checkpoint needs as many"
+            ));
+        }
+        Ok(())
+    }
+
     fn pop(&mut self) -> Result<Id, Fault> {
         let fence = self.marks.last().copied().unwrap_or(0);
         match self.stack.pop() {
@@ -330,10 +346,11 @@ impl<'a> Machine<'a> {
     }
 
     fn pop_mark(&mut self) -> Result<Vec<Id>, Fault> {
-        match self.marks.pop() {
-            Some(mark) if mark <= self.stack.len() => Ok(self.stack.split_off(mark)),
-            _ => malformed("a mark is needed and the stack has none"),
-        }
+        let Some(mark) = self.marks.pop().filter(|&mark| mark <= self.stack.len()) else {
+            return malformed("a mark is needed and the stack has none");
+        };
+        self.hold(self.stack.len() - mark)?;
+        Ok(self.stack.split_off(mark))
     }
 
     /// Drops the top value, or the mark that is there instead.
@@ -410,6 +427,7 @@ impl<'a> Machine<'a> {
     }
 
     fn append(&mut self, new: &[Id]) -> Result<(), Fault> {
+        self.hold(new.len())?;
         let top = self.top()?;
         match self.arena.nodes.get_mut(top as usize) {
             Some(Node::List(items) | Node::Set(items)) => items.extend(new),
@@ -420,6 +438,7 @@ impl<'a> Machine<'a> {
     }
 
     fn set_items(&mut self, new: &[(Id, Id)]) -> Result<(), Fault> {
+        self.hold(new.len())?;
         let top = self.top()?;
         match self.arena.nodes.get_mut(top as usize) {
             Some(Node::Dict(pairs)) => pairs.extend(new),
