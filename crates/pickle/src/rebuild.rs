@@ -166,6 +166,7 @@ impl Machine<'_> {
             _ => return malformed(format!("a tensor whose {what} is no tuple")),
         };
         self.copy(ids.len())?;
+        self.hold(ids.len())?;
         ids.into_iter()
             .map(|id| {
                 let count = self.count(id, what)?;
