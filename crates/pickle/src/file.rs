@@ -10,10 +10,14 @@ use crate::legacy::{self, Storages};
 use crate::machine::Parsed;
 use crate::source::Source;
 use crate::tensor::{Layout, TensorInfo};
+use crate::text;
 use crate::value::{Kind, Value};
 
 /// Lines of an error that lists entries.
 const MAX_PROBLEMS: usize = 20;
+
+/// Keys that a message lists.
+const MAX_KEYS: usize = 8;
 
 enum Container {
     Archive(Box<Archive>),
@@ -101,15 +105,14 @@ impl TorchFile {
         let mut tensors = BTreeMap::new();
         let mut problems = Vec::new();
         for (key, value) in dict.pairs() {
-            let name = key.as_str().map_or_else(|| key.describe(), str::to_string);
-            let tensor = match (key.as_str(), value.as_tensor()) {
-                (None, _) => Err("its name is no text".to_string()),
+            let named = match (key.as_str(), value.as_tensor()) {
+                (None, _) => Err("a name must be a text".to_string()),
                 (_, None) => Err(format!("is {}", value.describe())),
-                (_, Some(tensor)) => self.layout(tensor).map(|_| tensor),
+                (Some(name), Some(tensor)) => self.layout(tensor).map(|_| (name, tensor)),
             };
-            match tensor {
-                Ok(tensor) => drop(tensors.insert(name, tensor.clone())),
-                Err(problem) => problems.push(format!("{name}: {problem}")),
+            match named {
+                Ok((name, tensor)) => drop(tensors.insert(name.to_string(), tensor.clone())),
+                Err(problem) => problems.push(format!("{}: {problem}", shown(key))),
             }
         }
         if problems.is_empty() {
@@ -172,11 +175,19 @@ impl TorchFile {
     }
 }
 
-/// The entries of a dict, for messages.
+/// A key, for messages.
+fn shown(key: Value<'_>) -> String {
+    key.as_str().map_or_else(|| key.describe(), text::shown)
+}
+
+/// A dict and the first of its keys, for messages.
 fn listing(value: Value<'_>) -> String {
-    let names: Vec<String> = value.pairs().take(MAX_PROBLEMS).map(|(key, _)| key.describe()).collect();
-    match names.is_empty() {
-        true => value.describe(),
-        false => format!("{}: {}", value.describe(), names.join(", ")),
+    let count = value.pairs().count();
+    let mut keys: Vec<String> = value.pairs().take(MAX_KEYS).map(|(key, _)| shown(key)).collect();
+    match count {
+        0 => return value.describe(),
+        1..=MAX_KEYS => {}
+        _ => keys.push(format!("and {} more", count - MAX_KEYS)),
     }
+    format!("{}: {}", value.describe(), keys.join(", "))
 }

@@ -102,6 +102,7 @@ fn torch(name: &str) -> Option<Role> {
     match name {
         "Size" => Some(Role::Size),
         "device" | "Tensor" | "TypedStorage" => Some(Role::Inert),
+        "per_tensor_affine" | "per_channel_affine" | "per_channel_affine_float_qparams" => Some(Role::Inert),
         _ => DType::of_storage(name).map(Role::Storage).or_else(|| DType::of_attribute(name).map(Role::DType)),
     }
 }

@@ -32,6 +32,7 @@ mod pickled;
 mod reader;
 mod rebuild;
 mod source;
+mod stack;
 mod tensor;
 mod text;
 mod value;

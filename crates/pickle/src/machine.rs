@@ -9,10 +9,6 @@ use crate::reader::{Fault, Reader, decimal, malformed, shortest, small};
 use crate::text;
 use crate::value::{Arena, Global, Id, Node, Record};
 
-/// Values, places in the memo or on the stack that a pickle may have. A checkpoint with its optimiser's state has some
-/// ten thousand.
-pub(crate) const MAX_OBJECTS: usize = 1 << 21;
-
 /// A pickle, read.
 #[derive(Debug)]
 pub(crate) struct Parsed {
@@ -31,6 +27,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, (usize, Fault)> {
         marks: Vec::new(),
         memo: HashMap::new(),
         copied: 0,
+        parts: 0,
     };
     loop {
         let offset = machine.reader.position();
@@ -45,12 +42,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, (usize, Fault)> {
 }
 
 pub(crate) struct Machine<'a> {
-    reader: Reader<'a>,
+    pub(crate) reader: Reader<'a>,
     pub(crate) arena: Arena,
-    stack: Vec<Id>,
-    marks: Vec<usize>, // stack heights
-    memo: HashMap<u64, Id>,
-    copied: usize,
+    pub(crate) stack: Vec<Id>,
+    pub(crate) marks: Vec<usize>, // stack heights
+    pub(crate) memo: HashMap<u64, Id>,
+    pub(crate) copied: usize,
+    pub(crate) parts: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -278,90 +276,9 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A new value, on top of the stack.
-    pub(crate) fn push(&mut self, node: Node) -> Result<(), Fault> {
-        let id = self.add(node)?;
-        self.push_id(id)
-    }
-
-    fn add(&mut self, node: Node) -> Result<Id, Fault> {
-        bounded("values", self.arena.nodes.len())?;
-        let id = self.arena.nodes.len() as Id; // below MAX_OBJECTS
-        self.arena.nodes.push(node);
-        Ok(id)
-    }
-
-    pub(crate) fn push_id(&mut self, id: Id) -> Result<(), Fault> {
-        bounded("values on its stack", self.stack.len())?;
-        self.stack.push(id);
-        Ok(())
-    }
-
-    /// Counts what is copied from one value to another. Every value that is copied was spelt out in the pickle, once for
-    /// each copy: more copies than bytes are an attempt to fill the memory.
-    pub(crate) fn copy(&mut self, count: usize) -> Result<(), Fault> {
-        self.copied = self.copied.saturating_add(count);
-        if self.copied > self.reader.len() {
-            return malformed("the same values are copied over and over, to fill the memory");
-        }
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Result<Id, Fault> {
-        let fence = self.marks.last().copied().unwrap_or(0);
-        match self.stack.pop() {
-            Some(id) if self.stack.len() >= fence => Ok(id),
-            _ => malformed("a value is needed and the stack has none"),
-        }
-    }
-
-    fn top(&self) -> Result<Id, Fault> {
-        let fence = self.marks.last().copied().unwrap_or(0);
-        match self.stack.last() {
-            Some(&id) if self.stack.len() > fence => Ok(id),
-            _ => malformed("a value is needed and the stack has none"),
-        }
-    }
-
-    fn mark(&mut self) -> Result<(), Fault> {
-        bounded("marks on its stack", self.marks.len())?;
-        self.marks.push(self.stack.len());
-        Ok(())
-    }
-
-    fn pop_mark(&mut self) -> Result<Vec<Id>, Fault> {
-        match self.marks.pop() {
-            Some(mark) if mark <= self.stack.len() => Ok(self.stack.split_off(mark)),
-            _ => malformed("a mark is needed and the stack has none"),
-        }
-    }
-
-    /// Drops the top value, or the mark that is there instead.
-    fn discard(&mut self) -> Result<(), Fault> {
-        if self.marks.last() == Some(&self.stack.len()) {
-            self.marks.pop();
-            return Ok(());
-        }
-        self.pop().map(drop)
-    }
-
     fn index(&mut self) -> Result<u64, Fault> {
         let line = self.reader.text_line()?;
         line.trim().parse().or_else(|_| malformed(format!("{:?} where a place in the memo belongs", text::start(line))))
-    }
-
-    fn memoise(&mut self, index: u64) -> Result<(), Fault> {
-        bounded("places in its memo", self.memo.len())?;
-        let top = self.top()?;
-        self.memo.insert(index, top);
-        Ok(())
-    }
-
-    fn recall(&mut self, index: u64) -> Result<(), Fault> {
-        match self.memo.get(&index) {
-            Some(&id) => self.push_id(id),
-            None => malformed(format!("place {index} of the memo is asked for and was never filled")),
-        }
     }
 
     /// `INT`: a decimal, or a bool as protocol 0 has it.
@@ -410,6 +327,7 @@ impl<'a> Machine<'a> {
     }
 
     fn append(&mut self, new: &[Id]) -> Result<(), Fault> {
+        self.hold(new.len())?;
         let top = self.top()?;
         match self.arena.nodes.get_mut(top as usize) {
             Some(Node::List(items) | Node::Set(items)) => items.extend(new),
@@ -420,6 +338,7 @@ impl<'a> Machine<'a> {
     }
 
     fn set_items(&mut self, new: &[(Id, Id)]) -> Result<(), Fault> {
+        self.hold(new.len())?;
         let top = self.top()?;
         match self.arena.nodes.get_mut(top as usize) {
             Some(Node::Dict(pairs)) => pairs.extend(new),
@@ -464,13 +383,6 @@ impl<'a> Machine<'a> {
         }
         Ok(())
     }
-}
-
-fn bounded(what: &str, count: usize) -> Result<(), Fault> {
-    if count >= MAX_OBJECTS {
-        return malformed(format!("it has more than {MAX_OBJECTS} {what}; no checkpoint needs as many"));
-    }
-    Ok(())
 }
 
 fn paired(items: &[Id]) -> Result<Vec<(Id, Id)>, Fault> {

@@ -24,7 +24,7 @@ impl Machine<'_> {
             *slot = Some(id);
         }
         match role {
-            Role::Tensor => self.tensor(&first, None),
+            Role::Tensor => self.tensor(&first, first[6], None),
             Role::TypedTensor => {
                 let dtype = match first[6].map(|id| self.arena.get(id)) {
                     Some(Node::Global(global)) => match global.role {
@@ -33,7 +33,7 @@ impl Machine<'_> {
                     },
                     _ => return malformed("a tensor whose type is none"),
                 };
-                self.tensor(&first, Some(dtype))
+                self.tensor(&first, first[7], Some(dtype))
             }
             Role::Parameter => match first[0] {
                 Some(id) if matches!(self.arena.get(id), Node::Tensor(_)) => self.push_id(id),
@@ -76,6 +76,7 @@ impl Machine<'_> {
             _ => return malformed("a dict made of what is neither a dict nor a list of pairs"),
         };
         self.copy(count)?;
+        self.hold(count)?;
         let pairs = match self.arena.get(from) {
             Node::Dict(pairs) => pairs.clone(),
             Node::List(items) => items.iter().map(|&item| self.pair(item)).collect::<Result<_, _>>()?,
@@ -101,6 +102,7 @@ impl Machine<'_> {
         let Node::List(items) = self.arena.get(from) else { return malformed("a set made of what is no list") };
         let items = items.clone();
         self.copy(items.len())?;
+        self.hold(items.len())?;
         self.push(Node::Set(items))
     }
 
@@ -126,7 +128,18 @@ impl Machine<'_> {
         self.push(Node::Bytes(bytes))
     }
 
-    fn tensor(&mut self, given: &[Option<Id>; 8], dtype: Option<DType>) -> Result<(), Fault> {
+    /// A tensor over a storage; `flags` are what PyTorch left to do when it is read (negation, conjugation).
+    fn tensor(&mut self, given: &[Option<Id>; 8], flags: Option<Id>, dtype: Option<DType>) -> Result<(), Fault> {
+        let flagged = match flags.map(|id| self.arena.get(id)) {
+            None | Some(Node::None) => false,
+            Some(Node::Dict(flags)) => {
+                flags.iter().any(|&(_, set)| !matches!(self.arena.get(set), Node::Bool(false) | Node::None))
+            }
+            Some(_) => true,
+        };
+        if flagged {
+            return malformed("a tensor that is yet to be negated or conjugated; save a clone of it");
+        }
         let &[Some(storage), Some(offset), Some(shape), Some(strides), ..] = given else {
             return malformed("a tensor without storage, offset, size and strides");
         };
@@ -153,6 +166,7 @@ impl Machine<'_> {
             _ => return malformed(format!("a tensor whose {what} is no tuple")),
         };
         self.copy(ids.len())?;
+        self.hold(ids.len())?;
         ids.into_iter()
             .map(|id| {
                 let count = self.count(id, what)?;

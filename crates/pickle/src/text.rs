@@ -7,6 +7,14 @@ pub(crate) fn start(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
+/// A text in quotes and on one line, for messages; a long one is cut.
+pub(crate) fn shown(text: &str) -> String {
+    match text.char_indices().nth(120) {
+        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
+    }
+}
+
 /// `'…'` or `"…"` with backslash escapes, as Python 2's `repr` writes a byte string.
 pub(crate) fn quoted(line: &[u8]) -> Result<Vec<u8>, Fault> {
     let line = line.trim_ascii_end();

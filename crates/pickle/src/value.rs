@@ -278,7 +278,7 @@ impl<'a> Value<'a> {
             Node::Int(value) => format!("the integer {value}"),
             Node::BigInt(bytes) => format!("an integer of {} bytes", bytes.len()),
             Node::Float(value) => format!("the float {value}"),
-            Node::Str(text) => format!("the text {:?}", text.chars().take(40).collect::<String>()),
+            Node::Str(text) => format!("the text {}", crate::text::shown(text)),
             Node::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Node::List(items) => format!("a list of {}", items.len()),
             Node::Tuple(items) => format!("a tuple of {}", items.len()),

@@ -59,6 +59,17 @@ fn stored_and_contiguous_tensors_are_not_copied() {
 }
 
 #[test]
+fn threads_read_one_file_together() {
+    let file = TorchFile::open(&fixture("deflated.pt")).unwrap();
+    let tensors = file.tensors(&[]).unwrap();
+    let read = || tensors.values().map(|tensor| file.read(tensor).unwrap().into_owned()).collect::<Vec<_>>();
+    std::thread::scope(|scope| {
+        let (one, other) = (scope.spawn(read), scope.spawn(read));
+        assert_eq!(one.join().unwrap(), other.join().unwrap());
+    });
+}
+
+#[test]
 fn a_tensor_of_another_file_is_checked_against_this_one() {
     let file = TorchFile::open(&fixture("fairseq.pt")).unwrap();
     let other = TorchFile::open(&fixture("zip.pt")).unwrap();
@@ -106,13 +117,11 @@ fn omegaconfs_nodes_are_seen_through() {
 fn what_is_no_tensor_is_named() {
     let file = TorchFile::open(&fixture("fairseq.pt")).unwrap();
     let error = file.tensors(&[]).unwrap_err().to_string();
-    for line in
-        ["args: is an object of argparse.Namespace", "model: is a dict of 4", "optimizer_history: is a list of 1"]
-    {
+    for line in [r#""args": is an object of argparse.Namespace"#, r#""model": is a dict of 4"#] {
         assert!(error.contains(line), "{error}");
     }
     let error = file.tensors(&["modle"]).unwrap_err().to_string();
-    assert!(error.contains(r#""modle" is no entry of a dict of 5: the text "args""#), "{error}");
+    assert!(error.contains(r#""modle" is no entry of a dict of 5: "args", "cfg", "model""#), "{error}");
     let error = file.tensors(&["optimizer_history"]).unwrap_err().to_string();
     assert!(error.contains("there is a list of 1"), "{error}");
 }

@@ -165,6 +165,9 @@ fn more_values_than_a_checkpoint_needs_are_refused() {
     assert!(malformed(&b"N".repeat(3 << 20)).contains("more than 2097152"));
     assert!(malformed(&b"(".repeat(3 << 20)).contains("more than 2097152"));
     assert!(malformed(&[b"N", &b"2".repeat(3 << 20)[..]].concat()).contains("more than 2097152"));
+    assert!(malformed(&[b"]", &b"2a".repeat(9 << 20)[..]].concat()).contains("more than 8388608 parts"));
+    let refilled = [&b"("[..], &b"]2".repeat(1 << 19), b"t0"].concat().repeat(9);
+    assert!(malformed(&refilled).contains("more than 2097152 values"), "values dropped from the stack count too");
 }
 
 #[test]
@@ -216,7 +219,7 @@ fn a_tensor_must_lie_in_its_storage() {
     ] {
         let file = open(&legacy_with_storage(&tensor("FloatStorage", elements, offset, shape, strides), 6, &held));
         let error = file.unwrap().tensors(&[]).unwrap_err().to_string();
-        assert!(error.contains(expected) && error.contains("w: "), "{shape} {strides}: {error}");
+        assert!(error.contains(expected) && error.contains("\"w\": "), "{shape} {strides}: {error}");
     }
 }
 
@@ -232,6 +235,18 @@ fn negative_sizes_are_refused() {
     ] {
         let what = malformed(&tensor("FloatStorage", elements, offset, shape, strides));
         assert!(what.contains(expected), "{what}");
+    }
+}
+
+#[test]
+fn a_tensor_that_is_yet_to_be_changed_is_refused() {
+    let whole = tensor("FloatStorage", "1", "0", "1", "1");
+    let head = whole.strip_suffix(b"tRs.").unwrap();
+    for (flags, refused) in
+        [(&b"}U\x03neg\x88s"[..], true), (b"}U\x03neg\x89s", false), (b"N", false), (b"K\x01", true)]
+    {
+        let file = open(&legacy_with_storage(&[head, flags, b"tRs."].concat(), 1, &[0; 4]));
+        assert_eq!(file.err().map(|error| error.to_string().contains("negated")), refused.then_some(true), "{flags:?}");
     }
 }
 
@@ -257,7 +272,7 @@ fn storages_that_are_missing_or_unknown_are_refused() {
 fn types_that_no_weights_have_are_refused_when_asked_for() {
     let complex = legacy_with_storage(&tensor("ComplexFloatStorage", "1", "0", "1", "1"), 1, &[0; 8]);
     let error = open(&complex).unwrap().tensors(&[]).unwrap_err().to_string();
-    assert!(error.contains("w: its type is complex64; read are"), "{error}");
+    assert!(error.contains("\"w\": its type is complex64; read are"), "{error}");
     let Error::Forbidden { global, .. } = refused(&tensor("NoSuchStorage", "1", "0", "1", "1")) else { panic!() };
     assert_eq!(global, "torch.NoSuchStorage");
 }
