@@ -193,4 +193,8 @@ impl Vocabulary {
 }
 
 #[cfg(test)]
+mod difference_tests;
+#[cfg(test)]
+mod files_tests;
+#[cfg(test)]
 mod tests;
