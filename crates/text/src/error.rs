@@ -115,6 +115,80 @@ pub enum Error {
         second: &'static str,
     },
 
+    /// A key of a tokenizer file has a value that means nothing.
+    #[error("{}: {key} is {given}; allowed is {allowed}", file.display())]
+    TokenizerField {
+        /// The file.
+        file: PathBuf,
+        /// The key.
+        key: String,
+        /// Its value, shortened.
+        given: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+
+    /// A file with one vocabulary per language, of which none was named.
+    #[error("{}: holds {count} vocabularies, one per language ({}); which one is not said (hint: give one language, or target_lang in tokenizer_config.json)", file.display(), list(first, *count))]
+    LanguageMissing {
+        /// The file.
+        file: PathBuf,
+        /// How many languages there are.
+        count: usize,
+        /// The first few.
+        first: Vec<String>,
+    },
+
+    /// A language that a file with one vocabulary per language lacks.
+    #[error("{}: there is no vocabulary of the language {given:?}; allowed is one of the {count} there are, of which the nearest by spelling: {}", file.display(), list(nearest, *count))]
+    UnknownLanguage {
+        /// The file.
+        file: PathBuf,
+        /// The language as given.
+        given: String,
+        /// How many languages there are.
+        count: usize,
+        /// A few of them, nearest first.
+        nearest: Vec<String>,
+    },
+
+    /// A language where there are none to choose from.
+    #[error("{}: the language {language:?} was given, but the checkpoint has one vocabulary, of no stated language; leave the language out", file.display())]
+    OneVocabulary {
+        /// The file.
+        file: PathBuf,
+        /// The language as given.
+        language: String,
+    },
+
+    /// A head with fewer rows than there are tokens of text.
+    #[error("{}: there are {tokens} tokens, but the head has {rows} rows: none for {token:?}, id {id}; only special tokens that were added may lack one (hint: do these files belong to this checkpoint?)", file.display())]
+    HeadTooSmall {
+        /// The file.
+        file: PathBuf,
+        /// How many tokens there are.
+        tokens: usize,
+        /// How many rows the head has.
+        rows: usize,
+        /// The first token without a row.
+        token: String,
+        /// Its id.
+        id: usize,
+    },
+
+    /// A head with many more rows than there are tokens.
+    #[error("{}: there are {tokens} tokens, but the head has {rows} rows; at most {limit} rows may lack a token (hint: do these files belong to this checkpoint, and to this language?)", file.display())]
+    HeadTooLarge {
+        /// The file.
+        file: PathBuf,
+        /// How many tokens there are.
+        tokens: usize,
+        /// How many rows the head has.
+        rows: usize,
+        /// How many may lack a token.
+        limit: usize,
+    },
+
     /// A line of a transcript file cannot be read.
     #[error("{}: line {line}: {what}: {given:?}; allowed is {allowed}", file.display())]
     TranscriptLine {

@@ -22,4 +22,6 @@ pub use normalise::{Normaliser, Punctuation, TextOptions, Units};
 pub use score::{CharacterCounts, Pair, Score, ScoreOptions, SpeakerScore, count_characters, count_words, score};
 pub use special::SpecialTokens;
 pub use transcripts::{Paired, Transcript, pair_up, parse_kaldi, parse_transcripts, parse_trn};
-pub use vocabulary::{Encoded, OutOfVocabulary, Vocabulary};
+pub use vocabulary::{
+    Encoded, MovedToken, OutOfVocabulary, Role, TokenizerFile, TokenizerFiles, Vocabulary, VocabularyDifference,
+};
