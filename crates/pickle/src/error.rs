@@ -30,7 +30,7 @@ pub enum Error {
     /// The first bytes are of no container that is read here.
     #[error(
         "{}: is not a checkpoint that torch.save wrote: it starts with {found}; readable are torch's zip format \
-         (since 1.6) and the pickles before it (0.1.10 to 1.5)",
+         (since 1.6) and the pickles that it wrote before",
         path.display()
     )]
     NotTorch {

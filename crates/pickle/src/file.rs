@@ -69,7 +69,7 @@ impl TorchFile {
         } else if bytes.get(257..262) == Some(b"ustar") {
             return Err(Error::Container {
                 path: path.into(),
-                what: "is a tar archive, as PyTorch before 0.1.10 wrote",
+                what: "is a tar archive, as the first releases of PyTorch wrote",
             });
         } else {
             let found = bytes.get(..16).unwrap_or(bytes).escape_ascii().to_string();

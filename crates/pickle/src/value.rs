@@ -182,11 +182,8 @@ impl<'a> Value<'a> {
     }
 
     fn entry(self, key: &str) -> Option<Value<'a>> {
-        self.pairs()
-            .rev()
-            .find(|(candidate, _)| matches!(candidate.node(), Node::Str(text) if &**text == key))?
-            .1
-            .into()
+        let named = |value: Value<'a>| matches!(value.node(), Node::Str(text) if &**text == key);
+        self.pairs().rev().find(|&(key, _)| named(key)).map(|(_, value)| value)
     }
 
     fn state(self) -> Option<Value<'a>> {

@@ -102,6 +102,7 @@ fn lengths_beyond_the_end_are_refused_without_allocating_them() {
 fn a_stack_that_runs_empty_is_refused() {
     for pickle in [
         &b"."[..],
+        b"N(.",
         b"0.",
         b"a.",
         b"N(a.",
@@ -211,7 +212,7 @@ fn a_tensor_must_lie_in_its_storage() {
         ("6", max, "1", "1", "beyond what any file holds"),
         ("6", "0", "2 2", &format!("{max} {max}"), "beyond what any file holds"),
         ("6", "0", &format!("{max} {max}"), "0 0", "beyond what any file holds"),
-        ("6", "0", &format!("{max} {max} 0"), "1 1 1", "beyond what any file holds"),
+        ("6", "0", &format!("0 {max} {max}"), "1 1 1", "beyond what any file holds"),
         ("6", "0", "1099511627776", "0", "at most 16777216"),
         ("6", "0", "2 3", "1", "1 strides for 2 dimensions"),
         ("7", "0", "2 3", "3 1", "claims 7 elements"),
@@ -221,6 +222,26 @@ fn a_tensor_must_lie_in_its_storage() {
         let error = file.unwrap().tensors(&[]).unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains("\"w\": "), "{shape} {strides}: {error}");
     }
+}
+
+#[test]
+fn a_tensor_must_lie_in_its_view_of_a_storage() {
+    // Before PyTorch 0.4 a persistent id could end in (key, offset, length): a window of the storage.
+    let held: Vec<u8> = (0..6).collect();
+    for (shape, expected) in [("2", Some(&[3u8, 4][..])), ("3", None)] {
+        let whole = tensor("ByteStorage", "6", "1", shape, "1");
+        let at = whole.windows(2).position(|window| window == b"tQ").unwrap();
+        let view = [&whole[..at], b"(U\x011K\x02K\x03t", &whole[at..]].concat();
+        let file = open(&legacy_with_storage(&view, 6, &held)).unwrap();
+        let read = file.tensors(&[]).and_then(|tensors| Ok(file.read(&tensors["w"])?.into_owned()));
+        assert_eq!(read.ok().as_deref(), expected);
+    }
+}
+
+#[test]
+fn of_two_entries_under_one_key_the_last_counts() {
+    let file = open(&legacy(b"}(U\x01aK\x01U\x01aK\x02u.")).unwrap();
+    assert_eq!(file.root().get("a").unwrap().as_i64(), Some(2));
 }
 
 #[test]
