@@ -94,6 +94,29 @@ fn a_wrong_length_is_refused_whichever_way_it_is_wrong() {
 }
 
 #[test]
+fn a_body_without_end_is_cut_off() {
+    let server = small();
+    server.fault(WEIGHTS, Fault::Endless);
+    let place = Place::new(&server);
+    let error = place.fetch().unwrap_err();
+    assert!(matches!(&error, Error::Interrupted { got: 0, why, .. } if why.contains("more than")), "{error}");
+    assert_untouched(&place);
+    let refused = server.cut_off.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert!(refused, "the server could send all it had");
+    assert_recovers(&server, &place);
+}
+
+#[test]
+fn links_that_an_earlier_run_left_among_the_unchecked_do_no_harm() {
+    let server = small();
+    server.fault(WEIGHTS, Fault::Closes(30_000));
+    let place = Place::new(&server);
+    place.fetch().unwrap_err();
+    fs::remove_dir_all(place.root().join("blobs")).unwrap();
+    assert_recovers(&server, &place);
+}
+
+#[test]
 fn a_server_that_ignores_where_to_go_on_from_is_asked_for_the_whole_file_again() {
     let server = small();
     server.fault(WEIGHTS, Fault::Closes(30_000));

@@ -134,6 +134,18 @@ fn a_small_file_that_went_bad_is_found_removed_and_fetched_anew() {
 }
 
 #[test]
+fn a_small_file_is_compared_even_where_its_length_and_time_are_the_old_ones() {
+    let server = small();
+    let place = Place::new(&server);
+    place.fetch().unwrap();
+    let config = fs::File::options().write(true).open(place.blob(&etag("config.json", b"{}"))).unwrap();
+    let time = config.metadata().unwrap().modified().unwrap();
+    fs::write(place.blob(&etag("config.json", b"{}")), "[]").unwrap();
+    config.set_modified(time).unwrap();
+    assert!(matches!(place.fetch().unwrap_err(), Error::Corrupt { .. }));
+}
+
+#[test]
 fn large_weights_that_went_bad_are_found_with_and_without_a_record() {
     let weights = noise(LARGE);
     let files: [(&str, &[u8]); 2] = [("config.json", b"{}"), ("model.safetensors", &weights)];

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub enum Fault {
     Longer(usize),
     /// The file's announced length is smaller by this, and the whole body comes.
     Shorter(usize),
+    /// No length is announced with the body, and it goes on for a quarter of a gibibyte.
+    Endless,
     /// Range requests are answered with the whole file.
     WholeAlways,
     /// Nothing comes after the head.
@@ -57,6 +60,8 @@ pub struct State {
 /// A running server; it ends with the process.
 pub struct Server {
     pub endpoint: String,
+    /// Whether the client closed an endless body; one message for each.
+    pub cut_off: Receiver<bool>,
     state: Arc<Mutex<State>>,
 }
 
@@ -69,13 +74,14 @@ impl Server {
         let revisions = HashMap::from([("main".to_owned(), COMMIT.to_owned()), (COMMIT.to_owned(), COMMIT.to_owned())]);
         let state = Arc::new(Mutex::new(State { files, revisions, ..State::default() }));
         let shared = Arc::clone(&state);
+        let (cuts, cut_off) = channel();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let state = Arc::clone(&shared);
-                thread::spawn(move || answer(stream, &state));
+                let (state, cuts) = (Arc::clone(&shared), cuts.clone());
+                thread::spawn(move || answer(stream, &state, &cuts));
             }
         });
-        Self { endpoint, state }
+        Self { endpoint, cut_off, state }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -106,7 +112,7 @@ fn is_lfs(name: &str) -> bool {
     name.ends_with(".safetensors") || name.ends_with(".bin")
 }
 
-fn answer(stream: TcpStream, state: &Mutex<State>) {
+fn answer(stream: TcpStream, state: &Mutex<State>, cuts: &Sender<bool>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let (mut first, mut range) = (String::new(), String::new());
     reader.read_line(&mut first).unwrap_or_default();
@@ -128,7 +134,11 @@ fn answer(stream: TcpStream, state: &Mutex<State>) {
     state.log.push(format!("{method} {target} {range}"));
     let mut out = stream;
     // What a test's client does not wait for need not arrive.
-    let _ = respond(&mut out, state, target, &range);
+    let endless = range != "bytes=0-0" && state.faults.values().any(|fault| *fault == Fault::Endless);
+    let sent = respond(&mut out, state, target, &range);
+    if endless && target.starts_with("/lfs/") {
+        let _ = cuts.send(sent.is_err());
+    }
 }
 
 fn respond(out: &mut TcpStream, state: MutexGuard<'_, State>, target: &str, range: &str) -> std::io::Result<()> {
@@ -203,7 +213,7 @@ fn send(out: &mut TcpStream, content: &mut [u8], etag: &str, fault: Option<Fault
     }
     let body = &content[first..last];
     let length = match fault {
-        Some(Fault::ClosesUnannounced(_)) => String::new(),
+        Some(Fault::ClosesUnannounced(_) | Fault::Endless) => String::new(),
         _ => format!("Content-Length: {}\r\n", body.len()),
     };
     write!(
@@ -214,6 +224,7 @@ fn send(out: &mut TcpStream, content: &mut [u8], etag: &str, fault: Option<Fault
     )?;
     match fault {
         Some(Fault::Closes(count) | Fault::ClosesUnannounced(count)) => out.write_all(&body[..count.min(body.len())]),
+        Some(Fault::Endless) if range != "bytes=0-0" => (0..256).try_for_each(|_| out.write_all(&vec![0; 1 << 20])),
         Some(Fault::Hangs) if range != "bytes=0-0" => {
             out.write_all(&body[..1])?;
             thread::sleep(Duration::from_secs(5));
