@@ -150,7 +150,7 @@ impl<'a> Job<'a> {
             self.warnings.push(format!("{error}: without a connection, {revision} will not be found"));
         }
         let _ = self.cache.keep(&self.commit, &self.record); // without it a later run checks more than it must
-        if self.lock.take().is_some() {
+        if let Some(_held) = self.lock.take() {
             let _ = fs::remove_dir_all(self.cache.incoming()); // empty but for hf-hub's locks
         }
     }
@@ -194,6 +194,7 @@ impl<'a> Job<'a> {
         if here && (linked == Held::Plain || linked == Held::Blob(found.etag.clone())) {
             return self.check(file, &self.path(file), &found.etag, Some(found.size)).map(drop);
         }
+        self.keep_others_out(source.settings)?; // and see what they have brought
         let blob = self.cache.blob(&found.etag);
         if blob.is_file() {
             self.check(file, &blob, &found.etag, Some(found.size))?;
@@ -202,13 +203,15 @@ impl<'a> Job<'a> {
         self.download(file, &found, source)
     }
 
-    fn download(&mut self, file: &str, found: &Found, source: &mut Source<'_>) -> Result<(), Error> {
+    fn keep_others_out(&mut self, settings: &Settings) -> Result<(), Error> {
         if self.lock.is_none() {
-            self.lock = self.cache.lock(source.settings.patience)?;
-            if self.lock.is_none() {
-                return Err(Error::Busy { model: self.model.to_string(), lock: self.cache.lock_path() });
-            }
+            self.lock = self.cache.lock(settings.patience)?;
         }
+        let busy = || Error::Busy { model: self.model.to_string(), lock: self.cache.lock_path() };
+        self.lock.as_ref().map(drop).ok_or_else(busy)
+    }
+
+    fn download(&mut self, file: &str, found: &Found, source: &mut Source<'_>) -> Result<(), Error> {
         let incoming = source.remote.download(file, &self.commit, found, source.progress)?;
         let mismatch = digest::compare(&incoming, &found.etag).map_err(Error::io("read", &incoming))?;
         if let Some(mismatch) = mismatch {

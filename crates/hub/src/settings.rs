@@ -19,7 +19,8 @@ pub struct Settings {
     pub cache: PathBuf,
     /// The server, `HF_ENDPOINT`, without a slash at its end.
     pub endpoint: String,
-    /// `HF_TOKEN`, else what the file `HF_TOKEN_PATH` or `HF_HOME/token` holds.
+    /// `HF_TOKEN`, else what the file `HF_TOKEN_PATH` or `HF_HOME/token` holds. `hf-hub` also shows it to the host that
+    /// the server refers it to for a large file: give none to a server that is not trusted with that.
     pub token: Option<String>,
     /// `HF_HUB_OFFLINE`: no connection is made.
     pub offline: bool,

@@ -37,7 +37,9 @@ pub enum Fault {
     Hangs,
     /// A redirect that leads nowhere.
     RedirectsNowhere,
-    /// An etag that is no file name.
+    /// A commit that is not the one that was asked for.
+    Commit(&'static str),
+    /// An etag that is no digest.
     Etag(&'static str),
 }
 
@@ -168,13 +170,14 @@ fn respond(out: &mut TcpStream, state: MutexGuard<'_, State>, target: &str, rang
     let Some(content) = state.files.get(name) else { return out.write_all(not_found.as_bytes()) };
     let fault = state.faults.get(name).copied();
     let mut etag = etag(name, content);
+    let commit = if let Some(Fault::Commit(other)) = fault { other } else { COMMIT };
     if let Some(Fault::Etag(other)) = fault {
         etag = other.into();
     }
     if fault == Some(Fault::RedirectsNowhere) {
         return write!(
             out,
-            "HTTP/1.1 302 X\r\nETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            "HTTP/1.1 302 X\r\nETag: \"{etag}\"\r\nX-Repo-Commit: {commit}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
     }
     if lfs.is_none() && is_lfs(name) {
@@ -182,16 +185,22 @@ fn respond(out: &mut TcpStream, state: MutexGuard<'_, State>, target: &str, rang
         let (size, host) = (content.len(), out.local_addr()?);
         return write!(
             out,
-            "HTTP/1.1 302 Found\r\nLocation: http://{host}/lfs/{name}\r\nX-Repo-Commit: {COMMIT}\r\n\
+            "HTTP/1.1 302 Found\r\nLocation: http://{host}/lfs/{name}\r\nX-Repo-Commit: {commit}\r\n\
              X-Linked-Etag: \"{etag}\"\r\nX-Linked-Size: {size}\r\nETag: \"of-the-redirect\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
     }
     let mut content = content.clone();
     drop(state); // the others need not wait for one that hangs
-    send(out, &mut content, &etag, fault, range)
+    send(out, &mut content, (&etag, commit), fault, range)
 }
 
-fn send(out: &mut TcpStream, content: &mut [u8], etag: &str, fault: Option<Fault>, range: &str) -> std::io::Result<()> {
+fn send(
+    out: &mut TcpStream,
+    content: &mut [u8],
+    (etag, commit): (&str, &str),
+    fault: Option<Fault>,
+    range: &str,
+) -> std::io::Result<()> {
     let whole = content.len();
     if fault == Some(Fault::Differs) {
         content[whole / 2] ^= 1;
@@ -218,7 +227,7 @@ fn send(out: &mut TcpStream, content: &mut [u8], etag: &str, fault: Option<Fault
     };
     write!(
         out,
-        "HTTP/1.1 206 Partial Content\r\nETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\n{length}\
+        "HTTP/1.1 206 Partial Content\r\nETag: \"{etag}\"\r\nX-Repo-Commit: {commit}\r\n{length}\
          Content-Range: bytes {first}-{}/{announced}\r\nConnection: close\r\n\r\n",
         last - 1
     )?;
