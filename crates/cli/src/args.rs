@@ -52,11 +52,26 @@ pub enum Command {
         after_help = "REFERENCES and HYPOTHESES are manifests (id, text) as JSON lines, CSV or TSV, Kaldi text files, or NIST .trn files.\n\nExamples:\n  klang score references.trn hypotheses.trn\n  klang score test.jsonl hypotheses.jsonl --json"
     )]
     Score(ScoreArguments),
+    /// Write a model as a folder that transformers opens
+    #[command(
+        after_help = "KL-Norm is folded into the LayerNorm that it equals in evaluation, and low-rank factors are merged: the folder holds a stock model. README.md in it is the model card, with places left for the author.\n\nExamples:\n  klang export runs/mine exported\n  python3 -c \"from transformers import pipeline; print(pipeline('automatic-speech-recognition', 'exported')('a.wav'))\""
+    )]
+    Export(ExportArguments),
     /// Write a model's output frame by frame, for whoever wants to check it
     #[command(
-        after_help = "The file holds `logits` (frame, vocabulary) in fp32; its metadata holds the vocabulary, a JSON list in the order of the columns.\n\nExample:\n  klang logits runs/digits recording.wav --out logits.safetensors"
+        after_help = "The file holds `logits` (frame, vocabulary) in fp32; its metadata holds the vocabulary, a JSON list in the order of the columns. With --stages it also holds `features` (frame, feature), `projected` and `hidden` (frame, channel).\n\nExamples:\n  klang logits runs/digits recording.wav --out logits.safetensors\n  klang logits runs/digits a.wav b.wav --out logits --stages"
     )]
     Logits(LogitsArguments),
+}
+
+/// Which model.
+#[derive(Args, Clone, Debug)]
+pub struct ModelArguments {
+    /// A run folder, a folder in transformers' layout, or a hub name such as facebook/wav2vec2-base-960h[@REVISION]
+    pub model: PathBuf,
+    /// The language whose adapter and vocabulary to use, of a model that has several (MMS)
+    #[arg(long, value_name = "CODE")]
+    pub language: Option<String>,
 }
 
 /// Where and in what to compute.
@@ -152,8 +167,8 @@ pub struct TrainArguments {
 
 #[derive(Debug, Args)]
 pub struct EvaluateArguments {
-    /// A run folder, or a folder in transformers' layout
-    pub model: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArguments,
     /// Manifests with transcripts
     #[arg(required = true)]
     pub manifest: Vec<PathBuf>,
@@ -180,8 +195,8 @@ pub enum TranscriptFormat {
 
 #[derive(Debug, Args)]
 pub struct TranscribeArguments {
-    /// A run folder, or a folder in transformers' layout
-    pub model: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArguments,
     /// Audio files: WAV, FLAC, MP3, Ogg Vorbis
     #[arg(required = true)]
     pub audio: Vec<PathBuf>,
@@ -213,14 +228,29 @@ pub struct ScoreArguments {
 }
 
 #[derive(Debug, Args)]
+pub struct ExportArguments {
+    #[command(flatten)]
+    pub model: ModelArguments,
+    /// The folder to write; it must not be there yet, or be empty
+    pub folder: PathBuf,
+    /// Keep what klang alone understands beside the stock weights, for going on with klang
+    #[arg(long)]
+    pub as_is: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct LogitsArguments {
-    /// A run folder, or a folder in transformers' layout
-    pub model: PathBuf,
-    /// An audio file
-    pub audio: PathBuf,
-    /// The safetensors file to write
-    #[arg(long, value_name = "FILE")]
+    #[command(flatten)]
+    pub model: ModelArguments,
+    /// Audio files; several are computed as one padded batch
+    #[arg(required = true)]
+    pub audio: Vec<PathBuf>,
+    /// The safetensors file to write; of several audio files, the folder for a file each
+    #[arg(long, value_name = "FILE|DIR")]
     pub out: PathBuf,
+    /// Also write what stands between audio and logits: features, projected, hidden
+    #[arg(long)]
+    pub stages: bool,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,

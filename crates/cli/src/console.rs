@@ -47,6 +47,23 @@ impl Console {
         }
     }
 
+    fn fetching(&mut self, file: &str, done: u64, total: Option<u64>) {
+        if self.terminal {
+            let bar = self.bar.get_or_insert_with(|| {
+                let bar = ProgressBar::new(total.unwrap_or(0));
+                let style = "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
+                bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar
+            });
+            bar.set_message(file.to_string());
+            bar.set_position(done);
+        } else if self.said.elapsed() >= EVERY {
+            let total = total.map_or(String::new(), |total| format!(" of {:.1}", total as f64 / 1e6));
+            eprintln!("fetching {file}: {:.1}{total} MB", done as f64 / 1e6);
+            self.said = Instant::now();
+        }
+    }
+
     fn update(&mut self, report: &UpdateReport) {
         let recent = &mut self.recent;
         recent.audio_seconds += report.audio_seconds;
@@ -87,6 +104,13 @@ impl Observer for Console {
         match event {
             Event::Note(text) => self.say(&format!("klang: {text}")),
             Event::Warning(text) => self.say(&format!("klang: warning: {text}")),
+            Event::Fetching { file, done, total } => self.fetching(file, done, total),
+            Event::Fetched { file, bytes } => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+                self.say(&format!("klang: fetched {file}, {:.1} MB", bytes as f64 / 1e6));
+            }
             Event::Start { done, updates } => {
                 self.updates = updates;
                 if self.terminal {

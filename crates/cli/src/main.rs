@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Transcribe(arguments) => commands::transcribe::run(&arguments),
         Command::Score(arguments) => commands::score::run(&arguments),
+        Command::Export(arguments) => commands::export::run(&arguments),
         Command::Logits(arguments) => commands::logits::run(&arguments),
     };
     match ending {

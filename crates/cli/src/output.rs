@@ -1,12 +1,14 @@
 //! stdout for results, stderr for everything else.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use klang_trainer::Compute;
+use klang_trainer::{Compute, ModelSource, find_model};
 
-use crate::args::ComputeArguments;
+use crate::args::{ComputeArguments, ModelArguments};
+use crate::console::Console;
 
 /// A mistake in the command: exit code 2.
 #[derive(Debug)]
@@ -63,6 +65,27 @@ pub fn compute(arguments: &ComputeArguments) -> Result<Compute> {
     let compute = Compute::decide(arguments.device, arguments.precision.into(), arguments.threads.map(usize::from))?;
     note(&format!("computing on {compute}"));
     Ok(compute)
+}
+
+/// Finds the model that a command means.
+pub fn model(arguments: &ModelArguments) -> Result<ModelSource> {
+    Ok(find_model(&arguments.model, arguments.language.as_deref(), &mut Console::new())?)
+}
+
+/// A file in `folder` for each audio file, named after it; two of one name would overwrite each other, and are refused.
+pub fn targets(audio: &[PathBuf], folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let mut taken: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+    let mut targets = Vec::new();
+    for audio in audio {
+        let stem = audio.file_stem().with_context(|| format!("{}: not a file name", audio.display()))?;
+        let target = folder.join(format!("{}.{extension}", stem.to_string_lossy()));
+        if let Some(other) = taken.insert(target.clone(), audio) {
+            let (a, b, target) = (other.display(), audio.display(), target.display());
+            return Err(Usage(format!("{a} and {b} would both be written to {target}; give them two folders")).into());
+        }
+        targets.push(target);
+    }
+    Ok(targets)
 }
 
 /// Writes a file whole or not at all.

@@ -59,6 +59,14 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A model that cannot be exported as asked.
+    #[error("export to {}: {message}", path.display())]
+    Export {
+        /// The folder to be written.
+        path: PathBuf,
+        /// Why not, and what to do.
+        message: String,
+    },
     /// A run folder that cannot be used as asked.
     #[error("run folder {}: {message}", path.display())]
     Run {
@@ -96,6 +104,9 @@ pub enum Error {
     /// Text, vocabulary or scoring.
     #[error(transparent)]
     Text(#[from] klang_text::Error),
+    /// A model that a hub was asked for.
+    #[error(transparent)]
+    Hub(#[from] klang_hub::Error),
     /// The model.
     #[error(transparent)]
     Wav2Vec2(#[from] klang_wav2vec2::Error),
@@ -129,6 +140,7 @@ impl Error {
                 | Error::BeforeWork(_)
                 | Error::Device { .. }
                 | Error::Run { .. }
+                | Error::Export { .. }
                 | Error::Wav2Vec2(klang_wav2vec2::Error::Config { .. })
         )
     }

@@ -12,6 +12,22 @@ pub enum Event<'a> {
     Note(&'a str),
     /// Something odd that does not stop the work.
     Warning(&'a str),
+    /// A file of a model comes from a hub.
+    Fetching {
+        /// Its name.
+        file: &'a str,
+        /// Bytes that are here.
+        done: u64,
+        /// Bytes in all, where the hub says it.
+        total: Option<u64>,
+    },
+    /// A file of a model is here, and checked.
+    Fetched {
+        /// Its name.
+        file: &'a str,
+        /// Its bytes.
+        bytes: u64,
+    },
     /// Training begins, or goes on.
     Start {
         /// Updates done already.

@@ -11,6 +11,7 @@ mod draw;
 mod error;
 mod evaluate;
 mod event;
+mod export;
 mod files;
 mod model;
 mod optimiser;
@@ -27,13 +28,17 @@ pub use device::{Compute, DeviceChoice, PrecisionChoice, cpu_has_bf16, has_nvidi
 pub use error::{Error, Result};
 pub use evaluate::{Behaviour, Evaluation, evaluate};
 pub use event::{Event, Observer, UpdateReport};
-pub use model::{AudioSpec, ModelPath, ModelSpec, Reading, Recogniser, Recognition, find_model};
+pub use export::export;
+pub use model::{
+    AudioSpec, ModelSource, ModelSpec, Reading, Recogniser, Recognition, RecognitionStages, Tune, TuneKind, TuneRecipe,
+    find_model,
+};
 pub use prepare::Preparation;
 pub use recipe::{
     AugmentRecipe, DataRecipe, DecodeMethod, DecodeRecipe, FreezeRecipe, MaskRecipe, ModelRecipe, NormKind, NormRecipe,
     Recipe, Source, SourcePart, TrainRecipe,
 };
-pub use run::{MetricsLine, RunFolder, read_metrics};
+pub use run::{DataLine, MetricsLine, RunFolder, read_metrics};
 pub use schedule::Schedule;
 pub use train::{Begin, Outcome, train};
-pub use transcribe::{FileLogits, Transcript};
+pub use transcribe::{FileStages, Transcript};

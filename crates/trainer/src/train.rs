@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use klang_text::Score;
+use klang_wav2vec2::checkpoint::Own;
 use tch::Tensor;
 
 use crate::data::{AudioCache, EpochPlan, LoadedBatch, Loader, LoaderSettings};
@@ -11,7 +12,7 @@ use crate::device::{Compute, processor_seconds};
 use crate::error::Result;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::event::{Event, Observer, Oddities, UpdateReport};
-use crate::model::{Recogniser, find_model};
+use crate::model::{Recogniser, find_model, freeze};
 use crate::optimiser::{AdamW, AdamWConfig};
 use crate::prepare::Preparation;
 use crate::recipe::Recipe;
@@ -53,7 +54,7 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
     };
     let compute = Compute::decide(recipe.device, recipe.precision, recipe.threads)?;
     observer.event(Event::Note(&format!("computing on {compute}")));
-    let prepared = Preparation::new(recipe)?;
+    let prepared = Preparation::new(recipe, observer)?;
     prepared.notes.iter().for_each(|note| observer.event(Event::Note(note)));
     let (model, notes) = prepared.model(compute, recipe.seed)?;
     notes.iter().for_each(|note| observer.event(Event::Note(note)));
@@ -74,7 +75,6 @@ struct Trainer<'a> {
     optimiser: AdamW,
     loading: LoaderSettings,
     progress: Progress,
-    feature_encoder_learns: bool,
     clock: Instant,
     log: Log,
     oddities: Oddities,
@@ -86,13 +86,8 @@ const NAMED: usize = 3;
 
 impl<'a> Trainer<'a> {
     fn new(recipe: &'a Recipe, prepared: &'a Preparation, model: &'a Recogniser, run: &'a RunFolder) -> Result<Self> {
-        // Random filters are never frozen: nothing above them could make up for what they do not hear.
-        let frozen = prepared.is_pretrained() && recipe.model.freeze.feature_encoder.unwrap_or(true);
-        let learnt: Vec<(String, Tensor)> = model
-            .parameters()
-            .into_iter()
-            .filter(|(name, _)| !(frozen && name.contains("feature_extractor")))
-            .collect();
+        let learnt = prepared.tune(recipe).learnt(model);
+        freeze(model, &learnt)?;
         let train = &recipe.train;
         let config = AdamWConfig { betas: train.betas, epsilon: train.epsilon, weight_decay: train.weight_decay };
         Ok(Trainer {
@@ -108,7 +103,6 @@ impl<'a> Trainer<'a> {
                 cache: AudioCache::new(recipe.data.cache_mib),
             },
             progress: Progress::default(),
-            feature_encoder_learns: !frozen,
             clock: Instant::now(),
             log: Log::default(),
             oddities: Oddities::default(),
@@ -178,11 +172,7 @@ impl<'a> Trainer<'a> {
                 break;
             }
             loaded.iter().for_each(|batch| self.oddities.say(&batch.warnings, observer));
-            let step = Step {
-                replicas: &self.replicas,
-                update: self.progress.update,
-                feature_encoder_learns: self.feature_encoder_learns,
-            };
+            let step = Step { replicas: &self.replicas, update: self.progress.update };
             let used = loaded.len() as u64;
             let StepOutcome { report, rates, left_out } = step.run(loaded, &mut self.optimiser)?;
             for (id, why) in left_out {
@@ -221,13 +211,13 @@ impl<'a> Trainer<'a> {
         let result = [score.wer.unwrap_or(f64::INFINITY), score.cer.unwrap_or(f64::INFINITY)];
         let best = self.progress.best.is_none_or(|best| result < best);
         if best {
-            self.model.save(&self.run.best())?;
+            self.model.save(&self.run.best(), Own::Keep)?;
             self.progress.best = Some(result);
             self.progress.since_best = 0;
         } else {
             self.progress.since_best += 1;
         }
-        self.model.save(&self.run.last())?;
+        self.model.save(&self.run.last(), Own::Keep)?;
         let update = self.progress.update;
         observer.event(Event::Evaluated { update, score: &score, best });
         if behaviour.non_empty == 0.0 {
@@ -262,7 +252,7 @@ impl<'a> Trainer<'a> {
         if self.prepared.tests.is_empty() {
             return Ok(scores);
         }
-        let best = Recogniser::open(&find_model(&self.run.best())?, self.model.compute)?;
+        let best = Recogniser::open(&find_model(&self.run.best(), None, observer)?, self.model.compute)?;
         for test in &self.prepared.tests {
             let Evaluation { score, behaviour, .. } =
                 evaluate(&best, test, &self.loading, self.recipe.train.batch_seconds, observer)?;
@@ -294,6 +284,8 @@ impl<'a> Trainer<'a> {
             update: self.progress.update,
             parameters,
             trainable,
+            start: self.prepared.start_name().into(),
+            data: self.prepared.data(),
         };
         line.append(&self.run.metrics())
     }

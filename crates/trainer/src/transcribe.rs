@@ -20,15 +20,26 @@ pub struct Transcript {
     pub warnings: Vec<String>,
 }
 
-/// The logits of one file.
+/// What the model computes of one file, frame by frame, in fp32 on the CPU.
 #[derive(Debug)]
-pub struct FileLogits {
-    /// (frame, vocabulary), fp32, on the CPU.
+pub struct FileStages {
+    /// The convolutions' features (frame, feature).
+    pub features: Tensor,
+    /// After the feature projection (frame, channel).
+    pub projected: Tensor,
+    /// The encoder's output (frame, channel).
+    pub hidden: Tensor,
+    /// (frame, vocabulary).
     pub logits: Tensor,
-    /// Seconds of audio.
-    pub duration: f64,
     /// What is odd about the file.
     pub warnings: Vec<String>,
+}
+
+/// A file's samples, ready for the model.
+struct Prepared {
+    samples: Vec<f32>,
+    duration: f64,
+    warnings: Vec<String>,
 }
 
 impl Recogniser {
@@ -37,22 +48,38 @@ impl Recogniser {
     /// # Errors
     /// A file that cannot be read or is too short for a frame.
     pub fn transcribe(&self, path: &Path) -> Result<Transcript> {
-        let (recognition, duration, warnings) = self.recognise(path)?;
+        let Prepared { samples, duration, warnings } = self.prepare(path)?;
+        let recognition = tch::no_grad(|| self.forward(&WaveformBatch::pad(&[&samples])?, Pass::Evaluation))?;
         let text = self.read(&recognition)?.into_iter().map(|reading| reading.text).collect();
         Ok(Transcript { text, duration, warnings })
     }
 
-    /// The logits of one file.
+    /// What stands at every named place of the model for some files, computed as one padded batch.
     ///
     /// # Errors
     /// As [`Recogniser::transcribe`].
-    pub fn logits(&self, path: &Path) -> Result<FileLogits> {
-        let (recognition, duration, warnings) = self.recognise(path)?;
-        let logits = recognition.logits.f_squeeze_dim(0)?.f_to_device(tch::Device::Cpu)?;
-        Ok(FileLogits { logits, duration, warnings })
+    pub fn file_stages(&self, paths: &[impl AsRef<Path>]) -> Result<Vec<FileStages>> {
+        let prepared = paths.iter().map(|path| self.prepare(path.as_ref())).collect::<Result<Vec<Prepared>>>()?;
+        let samples: Vec<&[f32]> = prepared.iter().map(|file| file.samples.as_slice()).collect();
+        let stages = tch::no_grad(|| self.stages(&WaveformBatch::pad(&samples)?, Pass::Evaluation))?;
+        let lengths = &stages.recognition.lengths;
+        let row = |tensor: &Tensor, row: usize| -> Result<Tensor> {
+            let real = tensor.f_select(0, row as i64)?.f_narrow(0, 0, lengths[row])?;
+            Ok(real.f_to_kind(tch::Kind::Float)?.f_to_device(tch::Device::Cpu)?.f_contiguous()?)
+        };
+        let file = |(number, Prepared { warnings, .. })| {
+            Ok(FileStages {
+                features: row(&stages.features, number)?,
+                projected: row(&stages.projected, number)?,
+                hidden: row(&stages.hidden, number)?,
+                logits: row(&stages.recognition.logits, number)?,
+                warnings,
+            })
+        };
+        prepared.into_iter().enumerate().map(file).collect()
     }
 
-    fn recognise(&self, path: &Path) -> Result<(crate::model::Recognition, f64, Vec<String>)> {
+    fn prepare(&self, path: &Path) -> Result<Prepared> {
         let audio = |source| Error::Audio { id: path.display().to_string(), source };
         let decoded = klang_audio::load(path, self.spec.audio.sampling_rate, None).map_err(audio)?;
         let duration = decoded.waveform.duration();
@@ -69,7 +96,6 @@ impl Recogniser {
         if self.spec.audio.do_normalize {
             normalise(&mut samples);
         }
-        let recognition = tch::no_grad(|| self.forward(&WaveformBatch::pad(&[&samples])?, Pass::Evaluation))?;
-        Ok((recognition, duration, warnings))
+        Ok(Prepared { samples, duration, warnings })
     }
 }

@@ -101,7 +101,8 @@ fn start(name: &str, tensor: &Tensor, config: &ModelConfig) -> Start {
         return match name.rsplit('.').next() {
             Some("gamma" | "w") => ONE,
             Some("s") => Start::Constant(sigma.ln()),
-            _ => ZERO, // beta, b, a
+            Some("v") => Start::Uniform { bound: (1.0 / shape[1] as f64).sqrt() },
+            _ => ZERO, // beta, b, a, u
         };
     }
     if let Some((_, factor)) = name.rsplit_once(&format!(".{LORA}.")) {

@@ -31,9 +31,8 @@ pub struct TrainingPass {
     pub channel_mask: Option<Tensor>,
     /// Blocks to skip (LayerDrop); missing entries are kept.
     pub dropped_blocks: Vec<bool>,
-    /// Whether the feature encoder learns; without, its activations are not kept.
-    pub feature_encoder_learns: bool,
-    /// Whether the feature projection and the transformer learn; without, only what stands above them does.
+    /// Whether anything of the encoder learns in this pass; without, only what stands above it does, and nothing is kept for
+    /// its gradient. Parameters that never learn are to require no gradient.
     pub encoder_learns: bool,
     /// Dropout's and KL-Norm's.
     pub noise: Noise,
@@ -109,11 +108,9 @@ impl Wav2Vec2 {
             Pass::Evaluation => None,
             Pass::Training(drawn) => Some(drawn),
         };
-        let learns = training.is_none_or(|drawn| drawn.feature_encoder_learns && drawn.encoder_learns);
-        let (features, lengths) =
-            with_gradient(learns, || self.feature_encoder.forward(&batch.samples, &batch.lengths))?;
         let learns = training.is_none_or(|drawn| drawn.encoder_learns);
-        let (projected, output) = with_gradient(learns, || {
+        with_gradient(learns, || {
+            let (features, lengths) = self.feature_encoder.forward(&batch.samples, &batch.lengths)?;
             let frames = Frames::new(lengths, features.size()[1], features.device())?;
             let projected = self.feature_projection.forward(&features, training.map(|drawn| &drawn.noise))?;
             let hidden = match training {
@@ -121,9 +118,9 @@ impl Wav2Vec2 {
                 None => projected.shallow_clone(),
             };
             let output = self.encoder.forward(hidden, &frames, training)?;
-            Ok((projected, EncoderOutput { hidden: output.hidden, lengths: frames.lengths, kl: output.kl }))
-        })?;
-        Ok(Stages { features, projected, output })
+            let output = EncoderOutput { hidden: output.hidden, lengths: frames.lengths, kl: output.kl };
+            Ok(Stages { features, projected, output })
+        })
     }
 
     fn mask(&self, hidden: Tensor, drawn: &TrainingPass) -> Result<Tensor> {

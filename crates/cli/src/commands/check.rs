@@ -6,14 +6,16 @@ use klang_trainer::{Preparation, Recipe};
 
 use crate::Ending;
 use crate::args::CheckArguments;
+use crate::console::Console;
 use crate::output;
 
 pub fn run(arguments: &CheckArguments) -> Result<Ending> {
     let recipe = Recipe::read(&arguments.recipe.recipe, &arguments.recipe.set)?;
-    let prepared = Preparation::checked(&recipe)?;
+    let prepared = Preparation::checked(&recipe, &mut Console::new())?;
     for note in &prepared.notes {
         output::line(note)?;
     }
+    learning(&recipe, &prepared)?;
     for finding in prepared.findings() {
         output::line(&finding.to_string())?;
     }
@@ -21,4 +23,21 @@ pub fn run(arguments: &CheckArguments) -> Result<Ending> {
     let warnings = prepared.findings().len() - errors;
     output::line(&format!("{errors} errors, {warnings} warnings"))?;
     Ok(if errors == 0 { Ending::Done } else { Ending::FoundWrong })
+}
+
+/// What learns, and what would under the other choices of `model.tune.kind`.
+fn learning(recipe: &Recipe, prepared: &Preparation) -> Result<()> {
+    output::line("what learns (model.tune.kind):")?;
+    for (kind, count) in prepared.choices(recipe) {
+        let mark = if kind == recipe.model.tune.kind { '*' } else { ' ' };
+        let count = match count {
+            Ok([learnt, total]) => {
+                let share = 100.0 * learnt as f64 / total as f64;
+                format!("{learnt:>13} of {total} parameters, {share:.2} %")
+            }
+            Err(error) => format!("{:>13} {error}", "not here:"),
+        };
+        output::line(&format!("{mark} {:<9}{count}", kind.name()))?;
+    }
+    Ok(())
 }

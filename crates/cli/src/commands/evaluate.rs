@@ -4,9 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use klang_text::Normaliser;
-use klang_trainer::{
-    AudioCache, Evaluation, Keep, LoaderSettings, Recogniser, Source, encode, evaluate, find_model, read_sources,
-};
+use klang_trainer::{AudioCache, Evaluation, Keep, LoaderSettings, Recogniser, Source, encode, evaluate, read_sources};
 use serde_json::{Map, Value, json};
 
 use crate::Ending;
@@ -19,7 +17,7 @@ pub fn run(arguments: &EvaluateArguments) -> Result<Ending> {
     if !(arguments.batch_seconds > 0.0 && arguments.batch_seconds.is_finite()) {
         return Err(Usage(format!("--batch-seconds {}; allowed: above 0", arguments.batch_seconds)).into());
     }
-    let model = find_model(&arguments.model)?;
+    let model = output::model(&arguments.model)?;
     let compute = output::compute(&arguments.compute)?;
     let model = Recogniser::open(&model, compute)?;
     let normaliser = Normaliser::new(&model.spec.text)?;

@@ -1,7 +1,9 @@
 //! `klang logits`.
 
-use anyhow::Result;
-use klang_trainer::{Recogniser, find_model};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use klang_trainer::{FileStages, Recogniser};
 use klang_wav2vec2::checkpoint::write_safetensors;
 
 use crate::Ending;
@@ -9,18 +11,37 @@ use crate::args::{ComputeArguments, LogitsArguments};
 use crate::output;
 
 pub fn run(arguments: &LogitsArguments) -> Result<Ending> {
-    let model = find_model(&arguments.model)?;
+    let targets = targets(arguments)?;
+    let source = output::model(&arguments.model)?;
     let &LogitsArguments { device, precision, threads, .. } = arguments;
     let compute = output::compute(&ComputeArguments { device, precision, threads })?;
-    let model = Recogniser::open(&model, compute)?;
-    let file = model.logits(&arguments.audio)?;
-    for warning in &file.warnings {
-        output::warning(&format!("{}: {warning}", arguments.audio.display()));
-    }
+    let model = Recogniser::open(&source, compute)?;
+    let files = model.file_stages(&arguments.audio)?;
     let vocabulary = serde_json::to_string(model.spec.vocabulary.tokens())?;
-    let metadata = [("vocabulary", vocabulary), ("audio", arguments.audio.display().to_string())];
-    let shape = file.logits.size();
-    write_safetensors(&arguments.out, &[("logits".into(), file.logits)], &metadata)?;
-    output::line(&format!("{}: {} frames × {} tokens", arguments.out.display(), shape[0], shape[1]))?;
+    for ((audio, target), file) in arguments.audio.iter().zip(targets).zip(files) {
+        let FileStages { features, projected, hidden, logits, warnings } = file;
+        for warning in &warnings {
+            output::warning(&format!("{}: {warning}", audio.display()));
+        }
+        let shape = logits.size();
+        let mut tensors = vec![("logits".to_string(), logits)];
+        if arguments.stages {
+            let stages = [("features", features), ("projected", projected), ("hidden", hidden)];
+            tensors.extend(stages.map(|(name, tensor)| (name.to_string(), tensor)));
+        }
+        let metadata = [("vocabulary", vocabulary.clone()), ("audio", audio.display().to_string())];
+        write_safetensors(&target, &tensors, &metadata)?;
+        output::line(&format!("{}: {} frames × {} tokens", target.display(), shape[0], shape[1]))?;
+    }
     Ok(Ending::Done)
+}
+
+/// Where each file's tensors go.
+fn targets(arguments: &LogitsArguments) -> Result<Vec<PathBuf>> {
+    if arguments.audio.len() == 1 {
+        return Ok(vec![arguments.out.clone()]);
+    }
+    let targets = output::targets(&arguments.audio, &arguments.out, "safetensors")?;
+    std::fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
+    Ok(targets)
 }

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod doctor;
 pub mod evaluate;
+pub mod export;
 pub mod logits;
 pub mod prepare;
 pub mod score;

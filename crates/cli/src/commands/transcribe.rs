@@ -1,19 +1,18 @@
 //! `klang transcribe`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use klang_trainer::{Recogniser, Transcript, find_model};
+use anyhow::Result;
+use klang_trainer::{Recogniser, Transcript};
 use serde_json::json;
 
 use crate::Ending;
 use crate::args::{TranscribeArguments, TranscriptFormat};
-use crate::output::{self, Usage};
+use crate::output;
 
 pub fn run(arguments: &TranscribeArguments) -> Result<Ending> {
     let targets = targets(arguments)?;
-    let model = find_model(&arguments.model)?;
+    let model = output::model(&arguments.model)?;
     let compute = output::compute(&arguments.compute)?;
     let model = Recogniser::open(&model, compute)?;
     let mut failed = 0;
@@ -56,26 +55,12 @@ fn rendered(audio: &Path, transcript: &Transcript, format: TranscriptFormat) -> 
     }
 }
 
-/// Where each file's transcript goes; two files of one name would overwrite each other, and are refused.
+/// Where each file's transcript goes.
 fn targets(arguments: &TranscribeArguments) -> Result<Vec<Option<PathBuf>>> {
     let Some(folder) = &arguments.out else { return Ok(vec![None; arguments.audio.len()]) };
     let extension = match arguments.format {
         TranscriptFormat::Txt => "txt",
         TranscriptFormat::Json => "json",
     };
-    let mut taken: BTreeMap<PathBuf, &Path> = BTreeMap::new();
-    let mut targets = Vec::new();
-    for audio in &arguments.audio {
-        let stem = audio.file_stem().with_context(|| format!("{}: not a file name", audio.display()))?;
-        let target = folder.join(format!("{}.{extension}", stem.to_string_lossy()));
-        if let Some(other) = taken.insert(target.clone(), audio) {
-            let (a, b, target) = (other.display(), audio.display(), target.display());
-            return Err(Usage(format!(
-                "{a} and {b} would both be written to {target}; transcribe them into two folders"
-            ))
-            .into());
-        }
-        targets.push(Some(target));
-    }
-    Ok(targets)
+    Ok(output::targets(&arguments.audio, folder, extension)?.into_iter().map(Some).collect())
 }

@@ -292,7 +292,7 @@ mod tests {
 
     fn settings(workers: usize, mib: usize) -> LoaderSettings {
         LoaderSettings {
-            audio: AudioSpec { sampling_rate: 16_000, do_normalize: false },
+            audio: AudioSpec { do_normalize: false, ..AudioSpec::default() },
             workers,
             cache: AudioCache::new(mib),
         }

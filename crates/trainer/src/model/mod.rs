@@ -1,20 +1,23 @@
 //! A recogniser: encoder, CTC head, vocabulary, and what is done to audio and text around them.
 
 mod folder;
+mod source;
+mod tune;
 
 use klang_ctc::{CtcHead, GreedyPath, greedy};
 use klang_text::{TextOptions, Vocabulary};
+use klang_wav2vec2::checkpoint::{Checkpoint, Fit, Head};
 use klang_wav2vec2::{
-    EncoderOutput, KlRates, ModelConfig, Pass, Wav2Vec2, WaveformBatch, initialise, initialise_linear, named_parameters,
+    EncoderOutput, KlRates, ModelConfig, Pass, Stages, Store, Wav2Vec2, WaveformBatch, initialise, initialise_linear,
 };
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use tch::nn::VarStore;
 
 use crate::device::Compute;
 use crate::error::Result;
 
-pub use folder::{ModelPath, find_model};
+pub use source::{ModelSource, find_model};
+pub use tune::{Tune, TuneKind, TuneRecipe, freeze};
 
 /// What a model is, without its weights.
 #[derive(Clone, Debug)]
@@ -37,13 +40,19 @@ pub struct AudioSpec {
     pub sampling_rate: u32,
     /// Whether each utterance is brought to zero mean and unit variance.
     pub do_normalize: bool,
+    /// Whether transformers is to be given a mask beside padded audio; klang needs none. Absent: as the published models
+    /// have it, for layer-normed convolutions only.
+    pub return_attention_mask: Option<bool>,
 }
 
 impl Default for AudioSpec {
     fn default() -> Self {
-        AudioSpec { sampling_rate: 16_000, do_normalize: true }
+        AudioSpec { sampling_rate: 16_000, do_normalize: true, return_attention_mask: None }
     }
 }
+
+/// The head's place in a checkpoint.
+const HEAD: &str = "lm_head";
 
 /// A model with its weights.
 #[derive(Debug)]
@@ -52,7 +61,7 @@ pub struct Recogniser {
     pub spec: ModelSpec,
     /// How it computes.
     pub compute: Compute,
-    store: VarStore,
+    store: Store,
     encoder: Wav2Vec2,
     head: CtcHead,
 }
@@ -66,6 +75,19 @@ pub struct Recognition {
     pub lengths: Vec<i64>,
     /// KL-Norm's rates; none in evaluation or without KL-Norm.
     pub kl: Option<KlRates>,
+}
+
+/// A forward with the hidden states at every named place, in the model's precision.
+#[derive(Debug)]
+pub struct RecognitionStages {
+    /// The convolutions' features (batch, frame, feature).
+    pub features: Tensor,
+    /// After the feature projection (batch, frame, channel).
+    pub projected: Tensor,
+    /// The encoder's output (batch, frame, channel).
+    pub hidden: Tensor,
+    /// What the head makes of it.
+    pub recognition: Recognition,
 }
 
 /// A text read off the logits.
@@ -83,49 +105,86 @@ impl Recogniser {
     /// # Errors
     /// A configuration that cannot be built, or too little memory.
     pub fn random(spec: ModelSpec, compute: Compute, seed: u64) -> Result<Recogniser> {
-        let model = Recogniser::blank(spec, compute)?;
-        model.initialise(seed)?;
+        let model = Recogniser::blank(spec, compute, Store::new(compute.device))?;
+        model.initialise(seed, |_| true)?;
         Ok(model)
+    }
+
+    /// A model with a checkpoint's weights; what the checkpoint lacks is drawn from `seed`.
+    ///
+    /// Whether everything fits is known before anything is allocated: a configuration that claims a larger model than
+    /// its weights hold costs nothing.
+    ///
+    /// # Errors
+    /// Weights that do not fit, or too little memory.
+    pub fn load(
+        checkpoint: &Checkpoint,
+        spec: ModelSpec,
+        head: Head,
+        compute: Compute,
+        seed: u64,
+    ) -> Result<(Recogniser, Fit)> {
+        let declared = Recogniser::shapes(&spec)?;
+        let fit = checkpoint.fit(&declared, spec.config.model_type.root(), head)?;
+        let model = Recogniser::blank(spec, compute, Store::new(compute.device))?;
+        model.initialise(seed, |name| fit.fresh.iter().any(|fresh| fresh == name))?;
+        fit.copy(checkpoint, &model.parameters())?;
+        Ok((model, fit))
+    }
+
+    /// Every parameter of a model by name, with its shape and no memory behind it.
+    ///
+    /// # Errors
+    /// A configuration that cannot be built.
+    pub fn shapes(spec: &ModelSpec) -> Result<Vec<(String, Tensor)>> {
+        let store = Store::declaring();
+        Recogniser::networks(spec, &store)?;
+        Ok(store.named())
     }
 
     /// A second model over the same weights, for another thread: what changes one of them changes both.
     ///
     /// # Errors
-    /// Too little memory.
+    /// When libtorch refuses.
     pub fn replica(&self) -> Result<Recogniser> {
-        let replica = Recogniser::blank(self.spec.clone(), self.compute)?;
-        for ((_, mut copy), (_, original)) in replica.parameters().into_iter().zip(self.parameters()) {
-            copy.f_set_data(&original.f_detach()?)?;
-        }
-        Ok(replica)
+        Recogniser::blank(self.spec.clone(), self.compute, Store::sharing(&self.store))
     }
 
-    /// A model whose weights are zeros.
-    fn blank(spec: ModelSpec, compute: Compute) -> Result<Recogniser> {
-        let store = VarStore::new(compute.device);
-        let encoder = Wav2Vec2::new(&(store.root() / "wav2vec2"), &spec.config)?;
-        let outputs = spec.vocabulary.len() as i64;
-        let head =
-            CtcHead::new(&(store.root() / "lm_head"), spec.config.hidden_size, outputs, spec.config.final_dropout)?;
+    /// A model whose weights are as the store gives them.
+    fn blank(spec: ModelSpec, compute: Compute, store: Store) -> Result<Recogniser> {
+        let (encoder, head) = Recogniser::networks(&spec, &store)?;
         Ok(Recogniser { spec, compute, store, encoder, head })
     }
 
-    fn initialise(&self, seed: u64) -> Result<()> {
-        let parameters = self.parameters();
-        let find = |name: &str| parameters.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor);
-        if let (Some(weight), Some(bias)) = (find("lm_head.weight"), find("lm_head.bias")) {
-            initialise_linear("lm_head", weight, bias, &self.spec.config, seed)?;
-        }
-        let encoder: Vec<(String, Tensor)> = parameters
-            .iter()
-            .filter_map(|(name, tensor)| Some((name.strip_prefix("wav2vec2.")?.to_string(), tensor.shallow_clone())))
-            .collect();
-        Ok(initialise(&encoder, &self.spec.config, seed)?)
+    fn networks(spec: &ModelSpec, store: &Store) -> Result<(Wav2Vec2, CtcHead)> {
+        let config = &spec.config;
+        let encoder = Wav2Vec2::new(&(store.root() / config.model_type.root()), config)?;
+        let outputs = spec.vocabulary.len() as i64;
+        let head = CtcHead::new(&(store.root() / HEAD), config.hidden_size, outputs, config.final_dropout)?;
+        Ok((encoder, head))
     }
 
-    /// Every parameter by name, sorted.
+    /// Draws the parameters that `wanted` names.
+    fn initialise(&self, seed: u64, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let config = &self.spec.config;
+        let parameters: Vec<_> = self.parameters().into_iter().filter(|(name, _)| wanted(name)).collect();
+        let find = |part: &str| {
+            parameters.iter().find(|(name, _)| *name == format!("{HEAD}.{part}")).map(|(_, tensor)| tensor)
+        };
+        if let (Some(weight), Some(bias)) = (find("weight"), find("bias")) {
+            initialise_linear(HEAD, weight, bias, config, seed)?;
+        }
+        let root = format!("{}.", config.model_type.root());
+        let encoder: Vec<(String, Tensor)> = parameters
+            .iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(&root)?.to_string(), tensor.shallow_clone())))
+            .collect();
+        Ok(initialise(&encoder, config, seed)?)
+    }
+
+    /// Every parameter and buffer by name, sorted.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
-        named_parameters(&self.store)
+        self.store.named()
     }
 
     /// Logits of a batch of waveforms at the model's rate, normalised as [`AudioSpec`] says.
@@ -133,15 +192,24 @@ impl Recogniser {
     /// # Errors
     /// An utterance shorter than one frame, or libtorch's own.
     pub fn forward(&self, batch: &WaveformBatch, pass: Pass) -> Result<Recognition> {
+        Ok(self.stages(batch, pass)?.recognition)
+    }
+
+    /// As [`Recogniser::forward`], with what stood in between.
+    ///
+    /// # Errors
+    /// As [`Recogniser::forward`].
+    pub fn stages(&self, batch: &WaveformBatch, pass: Pass) -> Result<RecognitionStages> {
         let samples = batch.samples.f_to_device(self.compute.device)?.f_to_kind(self.compute.kind)?;
         let batch = WaveformBatch { samples, lengths: batch.lengths.clone() };
-        let EncoderOutput { hidden, lengths, kl } = self.encoder.forward(&batch, pass)?;
+        let Stages { features, projected, output } = self.encoder.stages(&batch, pass)?;
+        let EncoderOutput { hidden, lengths, kl } = output;
         let noise = match pass {
             Pass::Training(drawn) => Some(&drawn.noise),
             Pass::Evaluation => None,
         };
         let logits = self.head.forward(&hidden, noise)?;
-        Ok(Recognition { logits, lengths, kl })
+        Ok(RecognitionStages { features, projected, hidden, recognition: Recognition { logits, lengths, kl } })
     }
 
     /// Reads text off logits, greedily.

@@ -6,6 +6,7 @@ use klang_wav2vec2::{ModelConfig, Spans};
 
 use super::{NormKind, Recipe};
 use crate::error::{Error, Result};
+use crate::model::TuneKind;
 
 impl Recipe {
     /// Checks every value against its range.
@@ -60,6 +61,34 @@ impl Recipe {
 
         if self.model.init == "random" && ModelConfig::of_size(&self.model.size).is_none() {
             return refuse("model.size", &self.model.size, &ModelConfig::SIZES.join(", "));
+        }
+        let tune = &self.model.tune;
+        if self.model.init == "random" {
+            if tune.kind != TuneKind::All {
+                let allowed = "all: with init: random nothing has been learnt that the rest could rest on";
+                return refuse("model.tune.kind", &tune.kind.name(), allowed);
+            }
+            for (key, given) in [
+                ("model.keep_head", self.model.keep_head.map(|keep| keep.to_string())),
+                ("model.language", self.model.language.clone()),
+            ] {
+                if let Some(given) = given {
+                    return refuse(key, &given, "absent: with init: random there is no checkpoint to take it from");
+                }
+            }
+        }
+        if !(1..=1 << 14).contains(&tune.width) {
+            return refuse("model.tune.width", &tune.width, "1 to 16384");
+        }
+        if tune.rank < 1 {
+            return refuse("model.tune.rank", &tune.rank, "at least 1, at most the model's width");
+        }
+        positive("model.tune.alpha", tune.alpha, 1e6)?;
+        if tune.projections.is_empty() {
+            return refuse("model.tune.projections", &"empty", "at least one of query, key, value, output");
+        }
+        if tune.layers == 0 {
+            return refuse("model.tune.layers", &0, "at least 1; for the head alone, kind: head");
         }
         if norm.kind == NormKind::KlNorm {
             if !(0.0..=1000.0).contains(&norm.weight) {
@@ -127,7 +156,7 @@ mod tests {
         };
         good().check().unwrap();
         type Spoil = fn(&mut Recipe);
-        let cases: [(&str, Spoil); 16] = [
+        let cases: [(&str, Spoil); 20] = [
             ("data.train", |recipe| recipe.data.train.clear()),
             ("data.dev_share", |recipe| recipe.data.dev_share = 0.0),
             ("data.duration", |recipe| recipe.data.duration = [3.0, 1.0]),
@@ -139,6 +168,10 @@ mod tests {
                 recipe.model.norm.kind = NormKind::KlNorm;
                 recipe.model.norm.warmup = [0.6, 0.3];
             }),
+            ("model.tune.kind", |recipe| recipe.model.tune.kind = TuneKind::Lora),
+            ("model.keep_head", |recipe| recipe.model.keep_head = Some(true)),
+            ("model.tune.rank", |recipe| recipe.model.tune.rank = 0),
+            ("model.tune.layers", |recipe| recipe.model.tune.layers = 0),
             ("train.updates", |recipe| recipe.train.updates = 0),
             ("train.learning_rate", |recipe| recipe.train.learning_rate = f64::NAN),
             ("train.learning_rate", |recipe| recipe.train.learning_rate = -1.0),

@@ -13,6 +13,7 @@ use klang_wav2vec2::{KlNormConfig, Layers, LogSigma, NormConfig, Site, Spans, St
 use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceChoice, PrecisionChoice};
+use crate::model::TuneRecipe;
 use crate::schedule::Schedule;
 
 /// A recipe with every default filled in.
@@ -67,14 +68,24 @@ impl Default for Recipe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelRecipe {
-    /// `random`, a folder in transformers' layout, or a run folder.
+    /// `random`, a folder in transformers' layout, a run folder, a checkpoint of fairseq's, or a hub name such as
+    /// `facebook/wav2vec2-base`, with `@REVISION` behind it if it is to stay the same one.
     pub init: String,
+    /// The language whose adapter and vocabulary to start from, of a checkpoint that has several (MMS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Whether to keep the checkpoint's vocabulary and head. Absent: kept where it has every token that the training text
+    /// needs. `true`: as that, and an error where it lacks one. `false`: a new vocabulary, of training text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_head: Option<bool>,
     /// With `init: random`, a named size: tiny, small, base.
     pub size: String,
     /// Keys of transformers' config.json that differ from the size's or the checkpoint's.
     pub architecture: BTreeMap<String, serde_json::Value>,
     /// What does not learn.
     pub freeze: FreezeRecipe,
+    /// What learns: all of it, or few parameters.
+    pub tune: TuneRecipe,
     /// The normalisation of the transformer's blocks.
     pub norm: NormRecipe,
 }
@@ -83,9 +94,12 @@ impl Default for ModelRecipe {
     fn default() -> Self {
         ModelRecipe {
             init: "random".into(),
+            language: None,
+            keep_head: None,
             size: "tiny".into(),
             architecture: BTreeMap::new(),
             freeze: FreezeRecipe::default(),
+            tune: TuneRecipe::default(),
             norm: NormRecipe::default(),
         }
     }
@@ -127,6 +141,8 @@ pub struct NormRecipe {
     pub statistics: Statistics,
     /// KL-Norm: what log σ depends on.
     pub log_sigma: LogSigma,
+    /// KL-Norm: inner width of a low-rank term of the mean; 0 for none. With one, the model cannot be exported as a stock one.
+    pub rank: i64,
     /// KL-Norm: σ at the start.
     pub sigma_init: f64,
     /// KL-Norm: λ, the weight of the rate (nats per channel) in the loss.
@@ -144,6 +160,7 @@ impl Default for NormRecipe {
             layers: kl.layers,
             statistics: kl.statistics,
             log_sigma: kl.log_sigma,
+            rank: kl.rank,
             sigma_init: kl.sigma_init,
             weight: 0.1,
             warmup: [0.3, 0.6],
@@ -161,6 +178,7 @@ impl NormRecipe {
                 layers: self.layers.clone(),
                 statistics: self.statistics,
                 log_sigma: self.log_sigma,
+                rank: self.rank,
                 sigma_init: self.sigma_init,
             }),
         }

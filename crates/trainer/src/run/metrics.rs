@@ -27,6 +27,12 @@ pub enum MetricsLine {
         parameters: u64,
         /// Parameters that learn.
         trainable: u64,
+        /// What the model started from.
+        #[serde(default)]
+        start: String,
+        /// The data sets, training's first.
+        #[serde(default)]
+        data: Vec<DataLine>,
     },
     /// Means over the updates since the last such line.
     Train {
@@ -88,6 +94,19 @@ pub enum MetricsLine {
         /// The score.
         score: Score,
     },
+}
+
+/// A data set in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataLine {
+    /// `train`, `dev` or the test's name.
+    pub name: String,
+    /// Utterances.
+    pub utterances: usize,
+    /// Their audio together, in seconds.
+    pub seconds: f64,
+    /// Speakers, where the manifests name them.
+    pub speakers: usize,
 }
 
 impl MetricsLine {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::recipe::Recipe;
 
-pub use metrics::{MetricsLine, read_metrics};
+pub use metrics::{DataLine, MetricsLine, read_metrics};
 pub use report::write_report;
 pub use state::{Progress, SavedState};
 
@@ -68,6 +68,12 @@ impl RunFolder {
         }
         files::clear_leftovers(path);
         Ok(run)
+    }
+
+    /// The run folder at a path, if one is there.
+    pub fn at(path: &Path) -> Option<RunFolder> {
+        let run = RunFolder { path: path.into() };
+        run.recipe().is_file().then_some(run)
     }
 
     /// The folder.

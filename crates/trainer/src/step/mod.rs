@@ -27,8 +27,6 @@ pub struct Step<'a> {
     pub replicas: &'a Replicas<'a>,
     /// Updates done before it.
     pub update: u64,
-    /// Whether the convolutions learn.
-    pub feature_encoder_learns: bool,
 }
 
 /// KL-Norm's rate at one site.
@@ -85,7 +83,6 @@ impl Step<'_> {
                 flat if self.update < flat => 1.0 - self.update as f64 / flat as f64,
                 _ => 0.0,
             },
-            feature_encoder_learns: self.feature_encoder_learns,
         };
         let ids: Vec<String> = batches.iter().flat_map(LoadedBatch::ids).collect();
         let parts: Vec<LoadedBatch> = batches.into_iter().flat_map(|batch| batch.cut(self.replicas.count())).collect();

@@ -25,8 +25,6 @@ pub struct Common {
     pub rate_weight: f64,
     /// The even alignment's share of the objective.
     pub flat: f64,
-    /// Whether the convolutions learn.
-    pub feature_encoder_learns: bool,
 }
 
 /// A model, those of its parameters that learn, and how.
@@ -166,7 +164,6 @@ impl Learner<'_> {
             time_mask: None,
             channel_mask: None,
             dropped_blocks: (0..config.num_hidden_layers).map(|_| random.random::<f64>() < config.layerdrop).collect(),
-            feature_encoder_learns: common.feature_encoder_learns,
             encoder_learns: common.update >= self.recipe.model.freeze.encoder_updates,
             noise: Noise::new(draw::seed(*seed, "noise", &[&common.update, &number]), device),
         };

@@ -13,7 +13,7 @@ use tch::Tensor;
 use super::part::{Common, Learner, Part};
 use crate::data::LoadedBatch;
 use crate::error::{Error, Result};
-use crate::model::Recogniser;
+use crate::model::{Recogniser, freeze};
 use crate::recipe::Recipe;
 
 /// Bytes of gradients that all replicas together may hold: a large model's operations are long enough for libtorch's own
@@ -58,6 +58,7 @@ impl<'a> Replicas<'a> {
         let workers = (1..count)
             .map(|_| {
                 let replica = model.replica()?;
+                freeze(&replica, learnt)?;
                 let mut parameters: std::collections::BTreeMap<String, Tensor> =
                     replica.parameters().into_iter().collect();
                 let same: Vec<Tensor> = learnt.iter().filter_map(|(name, _)| parameters.remove(name)).collect();

@@ -82,7 +82,6 @@ fn sum(replicas: &Replicas, mut rows: Vec<LoadedRow>, cuts: &[usize]) -> Result<
         frames: rows.iter().map(|row| row.frames(&replicas.model().spec.config)).sum(),
         rate_weight: 0.1,
         flat: 0.5,
-        feature_encoder_learns: true,
     };
     let parts =
         cuts.iter().map(|&count| LoadedBatch { rows: rows.drain(..count).collect(), warnings: Vec::new() }).collect();

@@ -130,9 +130,10 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Whether it holds a CTC head.
-    pub fn holds_head(&self) -> bool {
-        self.names().any(names::is_head)
+    /// Outputs of its CTC head; none where it holds no head.
+    pub fn head_rows(&self) -> Option<usize> {
+        let head = self.tensors.iter().find(|(name, _)| names::is_head(name))?;
+        head.1.shape.first().and_then(|&rows| usize::try_from(rows).ok())
     }
 
     /// The model's shape, where the file itself states it as fairseq's do.

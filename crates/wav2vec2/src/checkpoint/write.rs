@@ -45,7 +45,8 @@ fn stock(parameters: &[(String, Tensor)], config: &ModelConfig, own: Own) -> Res
                 keep(&mut tensors);
             }
             let of = |part: &str| by_name.get(format!("{site}.{KL_NORM}.{part}").as_str()).copied();
-            if let ("gamma", Some(beta), Some(w), Some(b)) = (part, of("beta"), of("w"), of("b")) {
+            // What is no LayerNorm must not look like one: whoever knows no KL-Norm then finds nothing there.
+            if let ("gamma", Some(beta), Some(w), Some(b), None) = (part, of("beta"), of("w"), of("b"), of("u")) {
                 let folded = fold(tensor, beta, w, b)?;
                 tensors.push((format!("{site}.weight"), folded.weight));
                 tensors.push((format!("{site}.bias"), folded.bias));

@@ -8,7 +8,8 @@
 //! 3. r(u) = N(0, I); KL per channel = ½ (μ² + σ² − 1) − log σ, in nats;
 //! 4. z = γ ⊙ u + β, with u = μ + σ ⊙ ε in training and u = μ in evaluation.
 //!
-//! In evaluation that is γw ⊙ x̂ + (γb + β): a plain LayerNorm, and computed as one.
+//! In evaluation that is γw ⊙ x̂ + (γb + β): a plain LayerNorm, and computed as one. With a `rank`, μ also has a low-rank term
+//! U tanh(V x̂), which no LayerNorm has.
 
 use std::collections::BTreeSet;
 
@@ -52,6 +53,8 @@ pub struct KlNormConfig {
     pub statistics: Statistics,
     /// What log σ depends on.
     pub log_sigma: LogSigma,
+    /// Inner width of the mean's low-rank term; 0 for none. U starts at zero.
+    pub rank: i64,
     /// σ at the start, in units of the standardised channel; above 0, at most 1.
     pub sigma_init: f64,
 }
@@ -63,6 +66,7 @@ impl Default for KlNormConfig {
             layers: Layers::ALL,
             statistics: Statistics::Layer,
             log_sigma: LogSigma::Affine,
+            rank: 0,
             sigma_init: 0.05,
         }
     }
@@ -74,7 +78,8 @@ impl KlNormConfig {
     }
 }
 
-/// KL-Norm at one site. Parameters: `gamma`, `beta`, `w`, `b`, `s` and, with an affine log σ, `a`; each (channel), fp32.
+/// KL-Norm at one site. Parameters: `gamma`, `beta`, `w`, `b`, `s` and, with an affine log σ, `a`, each (channel); with a
+/// low-rank term `u` (channel, rank) and `v` (rank, channel). All fp32.
 #[derive(Debug)]
 pub struct KlNorm {
     gamma: Tensor,
@@ -83,7 +88,22 @@ pub struct KlNorm {
     b: Tensor,
     a: Option<Tensor>,
     s: Tensor,
+    low_rank: Option<LowRank>,
     epsilon: f64,
+}
+
+/// U tanh(V x̂): what of the mean no scaling of channels can say.
+#[derive(Debug)]
+struct LowRank {
+    up: Tensor,   // U (channel, rank)
+    down: Tensor, // V (rank, channel)
+}
+
+impl LowRank {
+    fn forward(&self, standard: &Tensor) -> Result<Tensor> {
+        let inner = standard.f_linear(&self.down, None::<&Tensor>)?.f_tanh()?;
+        Ok(inner.f_linear(&self.up, None::<&Tensor>)?)
+    }
 }
 
 impl KlNorm {
@@ -103,6 +123,13 @@ impl KlNorm {
                 LogSigma::Affine => Some(channel("a")?),
             },
             s: channel("s")?,
+            low_rank: match config.rank {
+                0 => None,
+                rank => Some(LowRank {
+                    up: path.parameter("u", &[channels, rank])?,
+                    down: path.parameter("v", &[rank, channels])?,
+                }),
+            },
             epsilon,
         })
     }
@@ -113,7 +140,20 @@ impl KlNorm {
     /// When libtorch refuses the shapes.
     pub fn forward_mean(&self, hidden: &Tensor) -> Result<Tensor> {
         let Folded { weight, bias } = self.fold()?;
-        affine_layer_norm(hidden, &weight, &bias, self.epsilon)
+        let normed = affine_layer_norm(hidden, &weight, &bias, self.epsilon)?;
+        match &self.low_rank {
+            Some(low_rank) => {
+                let term = low_rank.forward(&self.standardise(hidden)?)?.f_mul(&self.gamma)?;
+                Ok(normed.f_add(&term.f_to_kind(hidden.kind())?)?)
+            }
+            None => Ok(normed),
+        }
+    }
+
+    /// x̂, in fp32.
+    fn standardise(&self, hidden: &Tensor) -> Result<Tensor> {
+        let hidden = hidden.f_to_kind(Kind::Float)?;
+        Ok(hidden.f_layer_norm(self.gamma.size(), None::<&Tensor>, None, self.epsilon, true)?)
     }
 
     /// Training: u = μ + σ ⊙ ε, with ε from `noise`, and the rate over real frames.
@@ -123,14 +163,12 @@ impl KlNorm {
     pub fn forward_noisy(&self, hidden: &Tensor, frames: &Frames, noise: &Noise) -> Result<Normed> {
         let kind = hidden.kind();
         // Statistics, noise and KL stay in fp32: the square of a bf16 number keeps two digits.
-        let standard = hidden.f_to_kind(Kind::Float)?.f_layer_norm(
-            self.gamma.size(),
-            None::<&Tensor>,
-            None,
-            self.epsilon,
-            true,
-        )?;
+        let standard = self.standardise(hidden)?;
         let mean = self.b.f_addcmul(&self.w, &standard)?; // μ (batch, frame, channel)
+        let mean = match &self.low_rank {
+            Some(low_rank) => mean.f_add(&low_rank.forward(&standard)?)?,
+            None => mean,
+        };
         let log_sigma = match &self.a {
             Some(a) => self.s.f_addcmul(a, &standard)?, // (batch, frame, channel)
             None => self.s.shallow_clone(),             // (channel)
@@ -142,7 +180,7 @@ impl KlNorm {
         Ok(Normed { hidden, rate: Some(rate) })
     }
 
-    /// The LayerNorm that equals this norm in evaluation: γw and γb + β.
+    /// The LayerNorm that equals this norm in evaluation, but for a low-rank term: γw and γb + β.
     ///
     /// # Errors
     /// When libtorch cannot allocate them.

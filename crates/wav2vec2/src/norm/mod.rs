@@ -76,6 +76,20 @@ impl NormConfig {
         matches!(self, NormConfig::LayerNorm)
     }
 
+    /// Whether every site equals a LayerNorm in evaluation, so that a stock model can hold it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn folds(&self) -> std::result::Result<(), &'static str> {
+        match self {
+            NormConfig::LayerNorm => Ok(()),
+            NormConfig::KlNorm(config) if config.rank == 0 => Ok(()),
+            NormConfig::KlNorm(_) => {
+                Err("KL-Norm with a low-rank mean (norm.rank) is no LayerNorm and cannot be folded")
+            }
+        }
+    }
+
     /// Checks the values, for a model of `layers` blocks.
     pub(crate) fn check(&self, layers: usize) -> Result<()> {
         let NormConfig::KlNorm(config) = self else { return Ok(()) };
@@ -91,6 +105,9 @@ impl NormConfig {
             if listed.is_empty() && inside {
                 return refuse("norm.layers", "empty".into(), "`all`, or at least one block number".into());
             }
+        }
+        if !(0..=1024).contains(&config.rank) {
+            return refuse("norm.rank", config.rank.to_string(), "0 (none) to 1024".into());
         }
         if !(config.sigma_init > 0.0 && config.sigma_init <= 1.0) {
             return refuse("norm.sigma_init", config.sigma_init.to_string(), "above 0, at most 1".into());

@@ -125,6 +125,8 @@ mod tests {
             update: 0,
             parameters: 1_234_567,
             trainable: 1000,
+            start: EVIL.into(),
+            data: Vec::new(),
         };
         let lines = [run, train(20, 3.0), dev(40, true, "one too"), test];
         let (.., page) = report(&lines, &format!("variables: {{who: \"{}\"}}\n", EVIL.replace('"', "</pre>")));

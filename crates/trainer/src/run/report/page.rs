@@ -42,12 +42,13 @@ pub(super) fn page(contents: &Contents) -> String {
 fn heading(contents: &Contents) -> String {
     let mut page = format!("<h1>{}</h1>\n", escape(&contents.name));
     for line in &contents.lines {
-        let MetricsLine::Run { klang, compute, update, parameters, trainable } = line else { continue };
+        let MetricsLine::Run { klang, compute, update, parameters, trainable, start, .. } = line else { continue };
         let begin = if *update == 0 { String::new() } else { format!("Resumed after update {}: ", count(*update)) };
         page += &format!(
-            "<p class=soft>{begin}klang {} · {} · {} parameters, {} of them learn</p>\n",
+            "<p class=soft>{begin}klang {} · {} · started from {} · {} parameters, {} of them learn</p>\n",
             escape(klang),
             escape(compute),
+            escape(if start.is_empty() { "weights that this run did not name" } else { start }),
             count(*parameters),
             count(*trainable)
         );

@@ -1,18 +1,21 @@
 //! From a checked recipe to data sets and a model's shape: everything before the first tensor.
 
+mod start;
+
 use std::path::Path;
 
 use klang_corpus::{CheckOptions, Finding, Role, Source as Checked, Utterance, check};
 use klang_text::{Normaliser, Vocabulary};
-use klang_wav2vec2::ModelConfig;
-use klang_wav2vec2::checkpoint::{Head, holds_head};
-use serde_json::Value;
 
 use crate::data::{Dataset, Keep, encode, read_sources, take_dev, unmatched};
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::model::{AudioSpec, ModelPath, ModelSpec, Recogniser, find_model};
+use crate::event::Observer;
+use crate::model::{ModelSpec, Recogniser, Tune, TuneKind, TuneRecipe};
 use crate::recipe::Recipe;
+use crate::run::DataLine;
+
+use start::Start;
 
 /// Everything that a recipe names, read and fitted together.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub struct Preparation {
     pub spec: ModelSpec,
     /// What a person should know before training.
     pub notes: Vec<String>,
-    start: Option<(ModelPath, Head)>,
+    start: Start,
     findings: Vec<Finding>,
 }
 
@@ -36,19 +39,19 @@ impl Preparation {
     ///
     /// # Errors
     /// Whatever is wrong with the recipe's files, by file and line.
-    pub fn new(recipe: &Recipe) -> Result<Preparation> {
-        Preparation::build(recipe, false).map_err(Error::before_work)
+    pub fn new(recipe: &Recipe, observer: &mut dyn Observer) -> Result<Preparation> {
+        Preparation::build(recipe, false, observer).map_err(Error::before_work)
     }
 
     /// As [`Preparation::new`], with the corpus checked as `klang check` does.
     ///
     /// # Errors
     /// As [`Preparation::new`].
-    pub fn checked(recipe: &Recipe) -> Result<Preparation> {
-        Preparation::build(recipe, true).map_err(Error::before_work)
+    pub fn checked(recipe: &Recipe, observer: &mut dyn Observer) -> Result<Preparation> {
+        Preparation::build(recipe, true, observer).map_err(Error::before_work)
     }
 
-    fn build(recipe: &Recipe, thorough: bool) -> Result<Preparation> {
+    fn build(recipe: &Recipe, thorough: bool, observer: &mut dyn Observer) -> Result<Preparation> {
         let data = &recipe.data;
         let mut train = read_sources(&data.train, &data.select)?;
         let dev = match &data.dev {
@@ -76,7 +79,8 @@ impl Preparation {
         };
 
         let normaliser = Normaliser::new(&recipe.text)?;
-        let (spec, start, mut notes) = fit_model(recipe, &train, &normaliser)?;
+        let (start, mut notes) = Start::new(recipe, &train, &normaliser, observer)?;
+        let spec = start.spec(recipe)?;
         let rate = spec.audio.sampling_rate;
         let set = |name: &str, utterances, keep| {
             encode(name, utterances, &normaliser, &spec.vocabulary, &spec.config, rate, keep)
@@ -118,12 +122,12 @@ impl Preparation {
     /// # Errors
     /// A checkpoint whose weights do not fit.
     pub fn model(&self, compute: Compute, seed: u64) -> Result<(Recogniser, Vec<String>)> {
-        let Some((path, head)) = &self.start else {
+        let Some((checkpoint, head)) = &self.start.checkpoint else {
             return Ok((Recogniser::random(self.spec.clone(), compute, seed)?, Vec::new()));
         };
-        let (model, report) = Recogniser::load(path, self.spec.clone(), *head, compute, seed)?;
-        let mut notes = vec![format!("starting from {}", path.0.display())];
-        for (what, names) in [("drawn afresh", report.fresh), ("of the checkpoint not used", report.skipped)] {
+        let (model, fit) = Recogniser::load(checkpoint, self.spec.clone(), *head, compute, seed)?;
+        let mut notes = vec![format!("starting from {}", self.start.name)];
+        for (what, names) in [("drawn afresh", fit.fresh), ("of the checkpoint not used", fit.skipped)] {
             if !names.is_empty() {
                 let shown = names.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
                 let rest = if names.len() > 4 { format!(" and {} more", names.len() - 4) } else { String::new() };
@@ -135,7 +139,43 @@ impl Preparation {
 
     /// Whether the model starts from a checkpoint.
     pub fn is_pretrained(&self) -> bool {
-        self.start.is_some()
+        self.start.checkpoint.is_some()
+    }
+
+    /// What the model starts from, as a person would call it.
+    pub fn start_name(&self) -> &str {
+        &self.start.name
+    }
+
+    /// The data sets in numbers, training's first.
+    pub fn data(&self) -> Vec<DataLine> {
+        let line = |set: &Dataset| DataLine {
+            name: set.name.clone(),
+            utterances: set.items.len(),
+            seconds: set.hours() * 3600.0,
+            speakers: speakers(set),
+        };
+        [&self.train, &self.dev].into_iter().chain(&self.tests).map(line).collect()
+    }
+
+    /// What learns.
+    pub fn tune<'a>(&self, recipe: &'a Recipe) -> Tune<'a> {
+        // Random filters are never frozen: nothing above them could make up for what they do not hear.
+        let frozen = self.is_pretrained() && recipe.model.freeze.feature_encoder.unwrap_or(true);
+        Tune { recipe: &recipe.model.tune, frozen_feature_encoder: frozen }
+    }
+
+    /// What learns under each choice of `model.tune.kind`, and of how many parameters; or why the model does not admit the
+    /// choice.
+    pub fn choices(&self, recipe: &Recipe) -> Vec<(TuneKind, Result<[u64; 2]>)> {
+        let count = |kind| {
+            let tune = TuneRecipe { kind, ..recipe.model.tune.clone() };
+            let recipe =
+                Recipe { model: crate::recipe::ModelRecipe { tune, ..recipe.model.clone() }, ..recipe.clone() };
+            self.tune(&recipe).count(&self.start.spec(&recipe)?)
+        };
+        let kinds = if self.is_pretrained() { &TuneKind::ALL[..] } else { &[TuneKind::All] };
+        kinds.iter().map(|&kind| (kind, count(kind))).collect()
     }
 }
 
@@ -154,85 +194,14 @@ fn corpus_findings(
     check(&sources, &CheckOptions::default())
 }
 
-type Fitted = (ModelSpec, Option<(ModelPath, Head)>, Vec<String>);
-
-fn fit_model(recipe: &Recipe, train: &[Utterance], normaliser: &Normaliser) -> Result<Fitted> {
-    let texts: Vec<String> =
-        train.iter().filter_map(|utterance| Some(normaliser.apply(utterance.text.as_deref()?))).collect();
-    let own = Vocabulary::of_units(recipe.text.units, texts.iter().map(String::as_str))?;
-    let mut notes = Vec::new();
-    if recipe.model.init == "random" {
-        let config = ModelConfig::of_size(&recipe.model.size).unwrap_or_default();
-        let spec = ModelSpec {
-            config: shape(recipe, config)?,
-            vocabulary: own,
-            audio: AudioSpec::default(),
-            text: recipe.text.clone(),
-        };
-        return Ok((spec, None, notes));
-    }
-    let path = find_model(Path::new(&recipe.model.init))?;
-    let config = shape(recipe, ModelConfig::read(&path.0.join("config.json"))?)?;
-    let (vocabulary, audio, head) = match ModelSpec::read(&path) {
-        // Its own vocabulary serves when every training character is in it: the head then keeps what it knows.
-        Ok(spec)
-            if spec.text.units == recipe.text.units
-                && spec.vocabulary.out_of_vocabulary(texts.iter().map(String::as_str)).total() == 0
-                && holds_head(&path.0.join("model.safetensors"))? =>
-        {
-            notes.push(format!("vocabulary and head: the checkpoint's, {} tokens", spec.vocabulary.len()));
-            (spec.vocabulary, spec.audio, Head::Load)
-        }
-        Ok(spec) => {
-            notes.push(format!("vocabulary: new, {} tokens from training text; the head starts afresh", own.len()));
-            (own, spec.audio, Head::KeepFresh)
-        }
-        Err(_) if !path.0.join("vocab.json").exists() => {
-            notes.push(format!("vocabulary: {} tokens from training text; the checkpoint has none", own.len()));
-            (own, ModelSpec::read_audio(&path)?, Head::KeepFresh)
-        }
-        Err(error) => return Err(error),
-    };
-    Ok((ModelSpec { config, vocabulary, audio, text: recipe.text.clone() }, Some((path, head)), notes))
-}
-
-/// The size's or checkpoint's configuration with the recipe's differences.
-fn shape(recipe: &Recipe, base: ModelConfig) -> Result<ModelConfig> {
-    let refuse = |key: &str, given: String, allowed: String| Error::RecipeValue {
-        key: format!("model.architecture.{key}"),
-        given,
-        allowed,
-    };
-    let mut document =
-        serde_json::to_value(&base).map_err(|error| refuse("", error.to_string(), "a model configuration".into()))?;
-    let Value::Object(map) = &mut document else { return Ok(base) };
-    map.remove("klang_norm");
-    for (key, value) in &recipe.model.architecture {
-        if !map.contains_key(key) {
-            let known = map.keys().cloned().collect::<Vec<_>>().join(", ");
-            return Err(refuse(key, value.to_string(), format!("no such key; there are {known}")));
-        }
-        map.insert(key.clone(), value.clone());
-        serde_json::from_value::<ModelConfig>(Value::Object(map.clone()))
-            .map_err(|error| refuse(key, value.to_string(), error.to_string()))?;
-    }
-    let config: ModelConfig = serde_json::from_value(document)
-        .map_err(|error| refuse("", error.to_string(), "a model configuration".into()))?;
-    let config = ModelConfig { norm: recipe.model.norm.config(), ..config };
-    config.check()?;
-    Ok(config)
-}
-
 fn describe(notes: &mut Vec<String>, vocabulary: &Vocabulary, train: &Dataset, dev: &Dataset, tests: &[Dataset]) {
     for set in [train, dev].into_iter().chain(tests) {
-        let speakers: std::collections::BTreeSet<_> =
-            set.items.iter().filter_map(|item| item.utterance.speaker.as_ref()).collect();
         notes.push(format!(
             "{}: {} utterances, {:.1} min, {} speakers",
             set.name,
             set.items.len(),
             set.hours() * 60.0,
-            speakers.len()
+            speakers(set)
         ));
         let unknown = vocabulary.out_of_vocabulary(set.items.iter().map(|item| item.text.as_str()));
         if unknown.total() > 0 {
@@ -258,4 +227,10 @@ fn describe(notes: &mut Vec<String>, vocabulary: &Vocabulary, train: &Dataset, d
             if train.left_out.len() > 5 { format!("; and {} more", train.left_out.len() - 5) } else { String::new() };
         notes.push(format!("train: {} utterances left out: {}{rest}", train.left_out.len(), shown.join("; ")));
     }
+}
+
+/// Speakers of a set, where its manifests name them.
+fn speakers(set: &Dataset) -> usize {
+    let speakers = set.items.iter().filter_map(|item| item.utterance.speaker.as_ref());
+    speakers.collect::<std::collections::BTreeSet<_>>().len()
 }

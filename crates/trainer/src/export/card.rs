@@ -1,0 +1,141 @@
+//! The model card: what was trained on what, how well it does, and what its author must still say.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use klang_text::Score;
+use klang_wav2vec2::NormConfig;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::model::{ModelSource, Recogniser};
+use crate::run::{DataLine, MetricsLine, RunFolder, read_metrics};
+
+/// What stands where only the author knows.
+const TO_FILL: &str = "FILL IN";
+
+/// README.md of an exported model, with the front matter that hubs read.
+pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFolder>) -> Result<String> {
+    let lines = run.map(|run| read_metrics(&run.metrics())).transpose()?.unwrap_or_default();
+    let mut card = front_matter(model);
+    let family = model.spec.config.model_type.architecture();
+    let start = lines.iter().rev().find_map(|line| match line {
+        MetricsLine::Run { start, .. } if !start.is_empty() => Some(start.as_str()),
+        _ => None,
+    });
+    let origin = match start {
+        Some("random") => "from random weights".to_string(),
+        Some(start) => format!("from {}", last_part(start)),
+        None => format!("from {}", last_part(&source.name)),
+    };
+    let norm = match model.spec.config.norm {
+        NormConfig::LayerNorm => "LayerNorm",
+        NormConfig::KlNorm(_) => "KL-Norm, folded into the LayerNorm that it equals in evaluation",
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let _ = write!(
+        card,
+        "# {TO_FILL}: a name\n\nA speech recogniser: `{family}` with {} tokens, for mono audio at {} Hz. Written by klang {version}, {origin}. \
+         Normalisation in its transformer blocks: {norm}.\n\n",
+        model.spec.vocabulary.len(),
+        model.spec.audio.sampling_rate
+    );
+    card += USE;
+    results(&mut card, &lines);
+    data(&mut card, &lines);
+    if let Some(run) = run {
+        recipe(&mut card, run)?;
+    }
+    let _ = write!(card, "{}", author());
+    Ok(card)
+}
+
+fn front_matter(model: &Recogniser) -> String {
+    format!(
+        "---\nlicense: # {TO_FILL}: of the model, which that of its data may bind\nlanguage: # {TO_FILL}: code of the language, such as mdw\nlibrary_name: transformers\n\
+         pipeline_tag: automatic-speech-recognition\ntags:\n- {}\n- automatic-speech-recognition\n- klang\nmetrics:\n- wer\n- cer\n---\n\n",
+        model.spec.config.model_type.model_type()
+    )
+}
+
+const USE: &str = "## Use\n\n```python\nfrom transformers import pipeline\n\nrecogniser = pipeline(\"automatic-speech-recognition\", \"path/to/this/folder\")\nprint(recogniser(\"recording.wav\")[\"text\"])\n```\n\n";
+
+fn results(card: &mut String, lines: &[MetricsLine]) {
+    let dev = lines.iter().rev().find_map(|line| match line {
+        MetricsLine::Dev { best: true, score, .. } => Some(("dev (the checkpoint was chosen on it)", score)),
+        _ => None,
+    });
+    let tests = lines.iter().filter_map(|line| match line {
+        MetricsLine::Test { name, score, .. } => Some((name.as_str(), score)),
+        _ => None,
+    });
+    let scores: Vec<(&str, &Score)> = dev.into_iter().chain(tests).collect();
+    *card += "## Results\n\n";
+    if scores.is_empty() {
+        let _ = write!(*card, "{TO_FILL}: no scores came with the model. `klang evaluate` computes them.\n\n");
+        return;
+    }
+    *card += "| data | utterances | words | WER | 95 % interval | CER |\n|---|---|---|---|---|---|\n";
+    let percent = |rate: Option<f64>| rate.map_or("undefined".into(), |rate| format!("{:.2} %", 100.0 * rate));
+    for (name, score) in scores {
+        let interval = score
+            .wer_ci95
+            .map_or("undefined".into(), |[low, high]| format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high));
+        let (utterances, words) = (score.utterances, score.words);
+        let (wer, cer) = (percent(score.wer), percent(score.cer));
+        let _ = writeln!(card, "| {name} | {utterances} | {words} | {wer} | {interval} | {cer} |");
+    }
+    *card += "\nGreedy decoding, no language model. Intervals by bootstrap.\n\n";
+}
+
+fn data(card: &mut String, lines: &[MetricsLine]) {
+    let sets = lines.iter().rev().find_map(|line| match line {
+        MetricsLine::Run { data, .. } if !data.is_empty() => Some(data),
+        _ => None,
+    });
+    *card += "## Data\n\n";
+    let Some(sets) = sets else {
+        let _ = write!(*card, "{TO_FILL}: what it was trained on.\n\n");
+        return;
+    };
+    *card += "| set | utterances | minutes | speakers |\n|---|---|---|---|\n";
+    for DataLine { name, utterances, seconds, speakers } in sets {
+        let _ = writeln!(card, "| {name} | {utterances} | {:.1} | {speakers} |", seconds / 60.0);
+    }
+    let _ = write!(card, "\n{TO_FILL}: whose speech it is, where it comes from, and what its speakers agreed to.\n\n");
+}
+
+/// The recipe, without the folders of the machine that it ran on.
+fn recipe(card: &mut String, run: &RunFolder) -> Result<()> {
+    let text = std::fs::read_to_string(run.recipe()).map_err(Error::io(run.recipe()))?;
+    let refuse = |message: String| Error::RecipeFile { path: run.recipe(), message };
+    let mut document: Value = serde_yaml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+    shorten(&mut document);
+    let text = serde_yaml::to_string(&document).map_err(|error| refuse(error.to_string()))?;
+    let _ = write!(card, "## Recipe\n\n```yaml\n{}\n```\n\n", text.trim_end());
+    Ok(())
+}
+
+/// Leaves of every path its last part.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::String(text) if Path::new(text).is_absolute() || text.contains("/") => *text = last_part(text).into(),
+        Value::Array(values) => values.iter_mut().for_each(shorten),
+        Value::Object(map) => map.values_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+/// The last part of a path; the whole of a hub's name.
+fn last_part(name: &str) -> &str {
+    match name.trim_end_matches('/').rsplit_once('/') {
+        Some((before, last)) if Path::new(name).exists() || before.contains('/') || before.starts_with('.') => last,
+        _ => name,
+    }
+}
+
+fn author() -> String {
+    format!(
+        "## To be filled in by the author\n\n- Licence: {TO_FILL}\n- Language and variety: {TO_FILL}\n- Intended use, and uses that its speakers would not want: {TO_FILL}\n- Limits known: {TO_FILL}\n- Contact and citation: {TO_FILL}\n"
+    )
+}
