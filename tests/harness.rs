@@ -191,6 +191,12 @@ pub struct TestCommand {
 }
 
 impl TestCommand {
+    /// With a variable in its environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> TestCommand {
+        self.command.env(name, value);
+        self
+    }
+
     /// Runs it to its end.
     #[track_caller]
     pub fn run(mut self) -> Finished {

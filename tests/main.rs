@@ -1,12 +1,14 @@
 //! Drives the `klang` binary in temporary directories, as a person at a shell would: what is tested is exit codes, what
 //! stands on stdout and stderr, and the files that are left. One file a concern; `harness` holds what all need.
 
-mod harness;
-
 mod check;
 mod doctor;
 mod evaluate;
+mod export;
+mod harness;
 mod help;
+mod hub;
+mod keep_head;
 mod learning;
 mod logits;
 mod model_folder;
@@ -17,3 +19,4 @@ mod resume;
 mod run_folder;
 mod score;
 mod transcribe;
+mod tune;

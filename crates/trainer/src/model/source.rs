@@ -25,8 +25,10 @@ pub struct ModelSource {
 /// # Errors
 /// A path that holds no model, with what was looked for; a model that the hub has not, or does not give.
 pub fn find_model(given: &Path, language: Option<&str>, observer: &mut dyn Observer) -> Result<ModelSource> {
-    let found =
-        |path: PathBuf| ModelSource { path, language: language.map(str::to_string), name: given.display().to_string() };
+    let found = |path: PathBuf| {
+        let name = path.display().to_string();
+        ModelSource { path, language: language.map(str::to_string), name }
+    };
     if given.is_file() {
         return Ok(found(given.into()));
     }

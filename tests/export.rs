@@ -1,0 +1,95 @@
+//! `klang export`: a folder for other tools, which computes what the run computes.
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::harness::{Dir, recipe};
+
+/// A run folder `run` with KL-Norm, trained for a few updates.
+fn with_kl_norm(norm: &str) -> Dir {
+    let dir = Dir::with_recipe(1);
+    let model = format!("norm: {{kind: kl_norm, {norm}}}");
+    dir.write("recipe.yaml", recipe(6, &model, "test: {unseen: dev.jsonl}", "learning_rate: 0.02"));
+    dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
+    dir
+}
+
+fn names(dir: &Dir, file: &str) -> Vec<String> {
+    let bytes = dir.bytes(file);
+    let mut names: Vec<String> =
+        SafeTensors::deserialize(&bytes).expect(file).names().into_iter().map(str::to_string).collect();
+    names.sort();
+    names
+}
+
+fn logits(dir: &Dir, model: &str) -> Vec<u8> {
+    dir.klang_on_cpu(["logits", model, "audio/u3.wav", "--out", "logits.safetensors"]).succeeds();
+    let bytes = dir.bytes("logits.safetensors");
+    SafeTensors::deserialize(&bytes).expect("safetensors").tensor("logits").expect("logits").data().to_vec()
+}
+
+#[test]
+fn the_folder_is_a_stock_model_that_computes_the_same() {
+    let dir = with_kl_norm("weight: 0.01");
+    dir.klang(["export", "run", "out"]).succeeds().prints(&["out"]);
+    let expected = [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+        "vocab.json",
+    ];
+    assert_eq!(dir.names("out"), expected);
+    assert!(names(&dir, "run/best/model.safetensors").iter().any(|name| name.contains("kl_norm")));
+    assert!(!names(&dir, "out/model.safetensors").iter().any(|name| name.contains("kl_norm")));
+    let config = dir.json("out/config.json");
+    assert_eq!((&config["klang_norm"], &config["model_type"]), (&Value::Null, &Value::from("wav2vec2")));
+    assert_eq!(logits(&dir, "out"), logits(&dir, "run"));
+
+    dir.klang(["export", "run", "kept", "--as-is"]).succeeds();
+    assert_eq!(names(&dir, "kept/model.safetensors"), names(&dir, "run/best/model.safetensors"));
+    assert_eq!(logits(&dir, "kept"), logits(&dir, "run"));
+}
+
+#[test]
+fn the_card_tells_data_scores_and_recipe_and_no_folder_of_this_machine() {
+    let dir = with_kl_norm("weight: 0.01");
+    dir.klang(["export", "run", "out"]).succeeds();
+    let card = dir.text("out/README.md");
+    let unseen = dir.json_lines("run/metrics.jsonl").into_iter().find(|line| line["kind"] == "test").expect("a test");
+    let wer = format!("{:.2} %", 100.0 * unseen["score"]["wer"].as_f64().expect("a rate"));
+    for part in ["license: # FILL IN", "| unseen |", &wer, "| train | 6 |", "## Recipe", "kl_norm", "train.jsonl"] {
+        assert!(card.contains(part), "{part} not in:\n{card}");
+    }
+    let here = dir.path("");
+    assert!(!card.contains(here.to_str().expect("UTF-8").trim_end_matches('/')), "{card}");
+    // A model without a run has a card that asks for what it cannot know.
+    dir.klang(["export", "out", "again"]).succeeds();
+    assert!(dir.text("again/README.md").contains("no scores came with the model"));
+}
+
+#[test]
+fn what_is_there_already_is_not_touched() {
+    let dir = Dir::with_model();
+    dir.write("out/thesis.tex", "years of work");
+    dir.klang(["export", "run", "out"]).refused_with(2).says(&["export to out", "holds something already"]);
+    assert_eq!(dir.names("out"), ["thesis.tex"]);
+    std::fs::create_dir(dir.path("empty")).expect("a folder");
+    dir.klang(["export", "run", "empty"]).succeeds();
+}
+
+#[test]
+fn a_low_rank_mean_cannot_fold_and_as_is_keeps_it() {
+    let dir = with_kl_norm("rank: 2, weight: 0.01");
+    let said = ["norm.rank", "cannot be folded", "--as-is"];
+    dir.klang(["export", "run", "out"]).refused_with(2).says(&said);
+    assert!(!dir.path("out").exists());
+    dir.klang(["export", "run", "out", "--as-is"]).succeeds();
+    assert_eq!(logits(&dir, "out"), logits(&dir, "run"));
+    // What is no LayerNorm is not written as one.
+    assert!(
+        !names(&dir, "out/model.safetensors").iter().any(|name| name.ends_with("encoder.layers.0.layer_norm.weight"))
+    );
+}
