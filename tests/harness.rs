@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use klang_audio::{Waveform, write_wav};
 use serde_json::{Value, json};
@@ -239,6 +241,20 @@ impl TestCommand {
     pub fn start(mut self) -> Child {
         self.command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("klang runs")
     }
+}
+
+/// Starts a training and kills it, without warning, once it has saved a state.
+pub fn start_and_kill(dir: &Dir, run: &str) -> u64 {
+    let mut training = dir.klang(["train", "recipe.yaml", "--run", run]).start();
+    let state = dir.path(run).join("state/progress.json");
+    let deadline = Instant::now() + Duration::from_secs(600);
+    while !state.exists() && Instant::now() < deadline {
+        sleep(Duration::from_millis(1));
+    }
+    training.kill().expect("SIGKILL");
+    let status = training.wait().expect("an end");
+    assert!(!status.success(), "the training ended before it could be stopped: {status}");
+    dir.json(&format!("{run}/state/progress.json"))["update"].as_u64().expect("a number")
 }
 
 /// What a command left behind.

@@ -1,12 +1,10 @@
 //! A run that was stopped, and goes on.
 
 use std::fs;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Dir, recipe};
+use crate::harness::{Dir, recipe, start_and_kill};
 
 const UPDATES: u64 = 50;
 
@@ -22,20 +20,6 @@ fn full_recipe() -> String {
     .replace("evaluate_every: 2", "evaluate_every: 10")
     .replace("threads: 1", "threads: 2")
     .replace("hidden_size: 16", "hidden_dropout: 0.2, attention_dropout: 0.1, layerdrop: 0.2, hidden_size: 16")
-}
-
-/// Starts a training and kills it, without warning, once it has saved a state.
-fn start_and_kill(dir: &Dir, run: &str) -> u64 {
-    let mut training = dir.klang(["train", "recipe.yaml", "--run", run]).start();
-    let state = dir.path(run).join("state/progress.json");
-    let deadline = Instant::now() + Duration::from_secs(600);
-    while !state.exists() && Instant::now() < deadline {
-        sleep(Duration::from_millis(1));
-    }
-    training.kill().expect("SIGKILL");
-    let status = training.wait().expect("an end");
-    assert!(!status.success(), "the training ended before it could be stopped: {status}");
-    dir.json(&format!("{run}/state/progress.json"))["update"].as_u64().expect("a number")
 }
 
 /// What training and scoring said, without what depends on the clock.
