@@ -11,7 +11,7 @@ import reference
 def perturb(model, weights=0.1, norms=0.1):
     """Moves every parameter and running statistic away from the zeros and ones that hide a missing term.
 
-    With larger deviations all frames of a small model come to look alike, and what differs among them is what is compared.
+    With larger deviations all frames of a small model come to look alike, and it is their differences that tell.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -26,7 +26,7 @@ def perturb(model, weights=0.1, norms=0.1):
 
 
 def settle(model, samples):
-    """Takes each token's mean logit over an utterance from its bias: the best token then differs from frame to frame."""
+    """Takes each token's mean logit over an utterance from its bias: the best token then differs among frames."""
     with torch.no_grad():
         model.lm_head.bias.sub_(model(input_values=samples).logits[0].mean(0))
 
@@ -63,13 +63,14 @@ def write_adapters(model, folder, languages):
         adapters = {name: value.detach().clone() for name, value in model._get_adapters().items()}
         if number > 0:
             width = adapters["lm_head.weight"].shape[1]
-            adapters["lm_head.weight"], adapters["lm_head.bias"] = torch.zeros(len(tokens), width), torch.zeros(len(tokens))
+            adapters["lm_head.weight"] = torch.zeros(len(tokens), width)
+            adapters["lm_head.bias"] = torch.zeros(len(tokens))
             adapters = {name: value + torch.randn_like(value) * 0.3 for name, value in adapters.items()}
         save_file(adapters, folder / f"adapter.{language}.safetensors", metadata={"format": "pt"})
 
 
 def write(family, folder, utterance, seed=7):
-    """Writes a random checkpoint of a family into `folder`, with something to say about an utterance; returns the model."""
+    """Writes a random checkpoint of a family, with something to say about an utterance, and returns the model."""
     torch.manual_seed(seed)
     model = perturb(family.model(family.config))
     # As the published checkpoints have it: a mask for layer-normed encoders, none for group-normed ones.

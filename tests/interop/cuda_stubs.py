@@ -1,7 +1,7 @@
 """Stand-ins for the CUDA libraries that torch's Python half is linked with, for machines without a GPU.
 
-libtorch_python.so names libtorch_cuda.so, and that names cuDNN, cuBLAS and a dozen more: 3.6 GB of which nothing runs on
-a CPU. Each stand-in has the library's name and symbol version and every function that torch asks for; a call stops the
+libtorch_python.so names libtorch_cuda.so, and that names cuDNN, cuBLAS and a dozen more: 3.6 GB of which nothing runs
+on a CPU. Each stand-in has the library's name and symbol version and every function that torch asks for; a call stops the
 process. torch itself loads them, as it does pip's nvidia packages, from nvidia/cu13/lib of a folder on the path.
 """
 

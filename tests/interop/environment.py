@@ -2,8 +2,8 @@
 
     python3 environment.py REPOSITORY
 
-torch is not installed a second time: `.libtorch` leads into a folder of pip's, which a .pth file puts on the path. Where
-that folder is not for this Python, torch is installed into the environment. Either may lack CUDA's libraries, which
+torch is not installed a second time: `.libtorch` leads into a folder of pip's, which a .pth file puts on the path.
+Where that folder is not for this Python, torch is installed into the environment. Either may lack CUDA's libraries, which
 torch's Python half names even where none is used: cuda_stubs.py stands in for them.
 """
 

@@ -4,13 +4,14 @@ import dataclasses
 
 import transformers
 
-# The letters of the digits' names and one more: klang then keeps the head of a checkpoint that it trains on data/digits.
+# The letters of the digits' names and one more: klang then keeps a checkpoint's head when it trains on data/digits.
 TOKENS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"efghinorstuvwxzé"]
-# Every width differs from every other where the architecture allows it: what is swapped cannot fit.
+# Every width differs from every other where the architecture allows it: what is swapped cannot fit. layer_norm_eps is
+# far from the 1e-5 of the norms that it does not govern (convolutions, adapters, data2vec's positions).
 SMALL = dict(
     vocab_size=len(TOKENS), hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48,
     conv_dim=[12, 14, 16, 18, 20, 22, 24], num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
-    initializer_range=0.1, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    initializer_range=0.1, layer_norm_eps=1e-3, pad_token_id=0, bos_token_id=1, eos_token_id=2,
 )
 BASE = dict(feat_extract_norm="group", do_stable_layer_norm=False, conv_bias=False)
 LARGE = dict(feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)
@@ -19,7 +20,7 @@ MMS_LANGUAGES = {"eng": TOKENS, "xho": ["<pad>", "<s>", "</s>", "<unk>", "|", *"
 
 @dataclasses.dataclass
 class Family:
-    """A configuration, the CTC model of it, whether its audio is normalised, and its tokens: a list, or one a language."""
+    """A configuration, its CTC model, whether its audio is normalised, and its tokens: a list, or one a language."""
 
     config: transformers.PreTrainedConfig
     model: type
@@ -53,8 +54,10 @@ def mms():
 
 FAMILIES = {
     "wav2vec2-base": lambda: wav2vec2(**BASE),
-    # The positional convolution is the published one's, which CTranslate2 has built in.
-    "wav2vec2-large": lambda: wav2vec2(**LARGE, num_conv_pos_embeddings=128, num_conv_pos_embedding_groups=16),
+    # With the published positional convolution and ε, which CTranslate2 has built in.
+    "wav2vec2-large": lambda: wav2vec2(
+        **LARGE, num_conv_pos_embeddings=128, num_conv_pos_embedding_groups=16, layer_norm_eps=1e-5
+    ),
     "wav2vec2-mms": mms,
     "hubert-base": lambda: hubert(**BASE),
     "hubert-large": lambda: hubert(**LARGE),

@@ -13,8 +13,8 @@ import report
 from families import FAMILIES
 
 # fp32 rounds to 6e-8. A stage sums some hundred products (error growing as the root of their number) and three blocks
-# follow one another: a few 1e-7 to 1e-6. 1e-5 leaves an order of magnitude; a wrong ε, a missing bias, GELU by tanh or a
-# neighbouring bucket of positions is 1e-4 or more on these perturbed weights.
+# follow one another: measured 5e-7 to 3.5e-6. The least that a mistake was seen to move the hidden states:
+# ten times the ε 7e-5, WavLM's farthest position counted to 790 instead of 800 2.7e-3, an adapter's bias left out 5e-2.
 BOUND = 1e-5
 STAGES = ["features", "projected", "hidden", "logits"]
 

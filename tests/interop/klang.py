@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import subprocess
+import tempfile
 import time
 
 from safetensors import safe_open
@@ -25,14 +26,15 @@ def run(*arguments):
     """Runs klang; a failure is raised with what it said."""
     command = [os.environ["KLANG"], *map(str, arguments)]
     start = time.monotonic()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
-    # Both pipes are small here: klang writes a few lines.
-    stdout, stderr = child.stdout.read(), child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.monotonic() - start
-    if child.returncode != 0:
-        raise RuntimeError(f"`klang {' '.join(command[1:])}` ended with {child.returncode}: {stderr.strip()}")
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, encoding="utf-8")
+        stdout = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.monotonic() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        if child.returncode != 0:
+            raise RuntimeError(f"`klang {' '.join(command[1:])}` ended with {child.returncode}: {said.read().strip()}")
     return Finished(stdout, seconds, usage.ru_maxrss * 1024)
 
 

@@ -13,7 +13,7 @@ import report
 
 RECIPE = audio.ROOT / "tests/interop/recipe.yaml"
 # klang computes KL-Norm as it is trained, transformers the LayerNorm that it folds into: the same products in another
-# order, of models about as small as inward.py's. After two updates at 5e-4 a fold that forgets w or b is off by 1e-4 or more.
+# order, of models about as small as inward.py's. After two updates at 5e-4 a fold that forgets w is off by 6e-3.
 BOUND = 1e-5
 DIGITS, PEOPLE = 12, 6  # files whose text is compared
 # From random weights letters take some updates, and an even alignment, to come out of the blank.
@@ -102,4 +102,5 @@ def headless(work, model):
             opened(name, work / f"export-{name}")
             expected = reference.stages(encoder, reference.samples(work / f"export-{name}", path))
             stages = ["features", "projected", "hidden"]
-            report.compared(name, {stage: reference.relative_error(got[stage], expected[stage]) for stage in stages}, BOUND)
+            errors = {stage: reference.relative_error(got[stage], expected[stage]) for stage in stages}
+            report.compared(name, errors, BOUND)

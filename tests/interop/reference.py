@@ -1,8 +1,10 @@
 """What transformers computes: the stages of one utterance, and the text it reads off them."""
 
+import functools
+
 import numpy
 import torch
-from transformers import AutoModelForCTC, Wav2Vec2Processor
+from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
 
 import audio
 
@@ -16,10 +18,14 @@ def open_model(folder, language=None, **options):
     return model[0].eval() if isinstance(model, tuple) else model.eval()
 
 
+@functools.cache
+def preprocessor(folder):
+    return Wav2Vec2FeatureExtractor.from_pretrained(folder)
+
+
 def samples(folder, path):
     """A recording as the model's preprocessor makes it: (1, sample), fp32."""
-    processor = Wav2Vec2Processor.from_pretrained(folder)
-    return processor(audio.read(path), sampling_rate=audio.RATE, return_tensors="pt").input_values
+    return preprocessor(folder)(audio.read(path), sampling_rate=audio.RATE, return_tensors="pt").input_values
 
 
 def stages(model, values):

@@ -13,8 +13,9 @@ import klang
 import reference
 import report
 
-# Kernels of their own, fused and ordered otherwise, each within fp32's rounding as in inward.py.
-BOUND = 1e-5
+# Kernels of their own, fused and ordered otherwise: 1e-6 as in inward.py. ONNX Runtime's group norm sums the 10,000
+# frames of the first convolution plainly, which adds the root of their number times 6e-8 = 6e-6: measured 5e-6.
+BOUND = 2e-5
 
 
 def compare(work, exported):
@@ -41,6 +42,7 @@ def pipeline(run, folder):
         # Samples, as the pipeline reads files through ffmpeg alone.
         found = recognise({"raw": audio.read(path), "sampling_rate": audio.RATE})["text"]
         report.equal(f"pipeline, {path.name}", text, " ".join(found.replace("<unk>", "").split()))
+    report.check("pipeline", len(set(texts)) > 1, "texts that differ from file to file", texts)
     report.note(f"pipeline: {len(paths)} files, for instance {texts[0]!r}")
 
 
@@ -79,7 +81,7 @@ def onnx(name, run, folder, work):
 
 
 def ctranslate(run, folder, work):
-    """CTranslate2 has layer-normed convolutions and pre-norm blocks alone, strides 5 and 2, 128 positions in 16 groups."""
+    """CTranslate2 has only layer-normed convolutions, pre-norm blocks, strides 5 and 2, 128 positions in 16 groups."""
     converted = work / "ctranslate2"
     TransformersConverter(str(folder)).convert(str(converted))
     model = ctranslate2.models.Wav2Vec2(str(converted), device="cpu", compute_type="float32", intra_threads=1)
