@@ -116,8 +116,7 @@ impl Fit {
                 name: name.clone(),
                 problem: "is not in the model that its checkpoint was fitted to".into(),
             })?;
-            let value = checkpoint.tensor(tensor)?;
-            tch::no_grad(|| parameter.shallow_clone().f_copy_(&value))?;
+            checkpoint.copy(tensor, parameter)?;
         }
         Ok(())
     }

@@ -151,15 +151,29 @@ impl Checkpoint {
     /// # Errors
     /// A name that there is not, a type that klang does not read, or a file that cannot be read any more.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        let (entry, kind) = self.entry(name)?;
+        match &self.sources[entry.source] {
+            Source::Safetensors(mapped) => mapped.tensor(&entry.original),
+            Source::Torch(file) => torch::tensor(file, entry, kind),
+        }
+    }
+
+    /// Copies a tensor into `target` of the same shape, in its type and to its device.
+    fn copy(&self, name: &str, target: &Tensor) -> Result<()> {
+        let (entry, kind) = self.entry(name)?;
+        tch::no_grad(|| match &self.sources[entry.source] {
+            Source::Safetensors(mapped) => mapped.copy(&entry.original, target),
+            Source::Torch(file) => Ok(target.shallow_clone().f_copy_(&torch::tensor(file, entry, kind)?)?),
+        })
+    }
+
+    fn entry(&self, name: &str) -> Result<(&Entry, Kind)> {
         let problem = |what: String| Error::Mismatch { path: self.path.clone(), problems: vec![what] };
         let entry = self.tensors.get(name).ok_or_else(|| problem(format!("{name}: missing")))?;
         let kind = entry
             .kind
             .ok_or_else(|| problem(format!("{}: type {} is not one klang reads", entry.original, entry.dtype)))?;
-        match &self.sources[entry.source] {
-            Source::Safetensors(mapped) => mapped.tensor(&entry.original),
-            Source::Torch(file) => torch::tensor(file, entry, kind),
-        }
+        Ok((entry, kind))
     }
 }
 

@@ -13,6 +13,18 @@ use tch::{Kind, Tensor};
 use super::{Entry, Place};
 use crate::error::{Error, Result};
 
+/// Elements that are copied at a time.
+const PIECE: usize = 1 << 20;
+
+/// A tensor in a mapped file.
+struct Located<'a> {
+    kind: Kind,
+    shape: Vec<i64>,
+    bytes: &'a [u8],
+    /// Where they begin in the file.
+    start: usize,
+}
+
 /// A mapped safetensors file, whose header has been checked.
 #[derive(Debug)]
 pub(super) struct Mapped {
@@ -56,6 +68,29 @@ impl Mapped {
 
     /// A copy of one tensor, on the CPU.
     pub(super) fn tensor(&self, name: &str) -> Result<Tensor> {
+        let Located { kind, shape, bytes, start } = self.locate(name)?;
+        let tensor = Tensor::f_from_data_size(bytes, &shape, kind)?;
+        self.forget(start, bytes.len());
+        Ok(tensor)
+    }
+
+    /// Copies one tensor into `target`, contiguous and of as many elements, piece by piece: a whole one would stand in
+    /// memory three times, in the file's pages, in a copy and in its place.
+    pub(super) fn copy(&self, name: &str, target: &Tensor) -> Result<()> {
+        let Located { kind, bytes, mut start, .. } = self.locate(name)?;
+        let target = target.f_view(-1)?;
+        let mut done = 0;
+        for piece in bytes.chunks(PIECE * kind.elt_size_in_bytes()) {
+            let count = (piece.len() / kind.elt_size_in_bytes()) as i64;
+            target.f_narrow(0, done, count)?.f_copy_(&Tensor::f_from_data_size(piece, &[count], kind)?)?;
+            self.forget(start, piece.len());
+            done += count;
+            start += piece.len();
+        }
+        Ok(())
+    }
+
+    fn locate(&self, name: &str) -> Result<Located<'_>> {
         let problem =
             |what: &str| Error::Mismatch { path: self.path.clone(), problems: vec![format!("{name}: {what}")] };
         let info = self.metadata.info(name).ok_or_else(|| problem("missing"))?;
@@ -63,10 +98,7 @@ impl Mapped {
             kind_of(info.dtype).ok_or_else(|| problem(&format!("type {:?} is not one klang reads", info.dtype)))?;
         let (start, end) = (self.data + info.data_offsets.0, self.data + info.data_offsets.1);
         let bytes = self.map.get(start..end).ok_or_else(|| problem("lies beyond the end of the file"))?;
-        let shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
-        let tensor = Tensor::f_from_data_size(bytes, &shape, kind)?;
-        self.forget(start, end - start);
-        Ok(tensor)
+        Ok(Located { kind, shape: info.shape.iter().map(|&size| size as i64).collect(), bytes, start })
     }
 
     /// Gives the pages of a range back: a model's weights would otherwise stand in memory twice.
