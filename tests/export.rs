@@ -56,11 +56,27 @@ fn the_folder_is_a_stock_model_that_computes_the_same() {
 #[test]
 fn the_card_tells_data_scores_and_recipe_and_no_folder_of_this_machine() {
     let dir = with_kl_norm("weight: 0.01");
+    // A second training, from the first one, all of it by absolute paths.
+    std::fs::rename(dir.path("run"), dir.path("first")).expect("a run");
+    let (recipe, start) = (dir.path("recipe.yaml"), format!("model.init={}", dir.path("first").display()));
+    let recipe = recipe.to_str().expect("UTF-8");
+    dir.klang(["train", recipe, "--run", "run", "--set", &start]).succeeds();
     dir.klang(["export", "run", "out"]).succeeds();
     let card = dir.text("out/README.md");
     let unseen = dir.json_lines("run/metrics.jsonl").into_iter().find(|line| line["kind"] == "test").expect("a test");
     let wer = format!("{:.2} %", 100.0 * unseen["score"]["wer"].as_f64().expect("a rate"));
-    for part in ["license: # FILL IN", "| unseen |", &wer, "| train | 6 |", "## Recipe", "kl_norm", "train.jsonl"] {
+    for part in [
+        "license: # FILL IN",
+        "library_name: transformers",
+        "folded into the LayerNorm",
+        "| unseen |",
+        &wer,
+        "| train | 6 |",
+        "from first.",
+        "## Recipe",
+        "kl_norm",
+        "train.jsonl",
+    ] {
         assert!(card.contains(part), "{part} not in:\n{card}");
     }
     let here = dir.path("");
@@ -74,8 +90,11 @@ fn the_card_tells_data_scores_and_recipe_and_no_folder_of_this_machine() {
 fn what_is_there_already_is_not_touched() {
     let dir = Dir::with_model();
     dir.write("out/thesis.tex", "years of work");
-    dir.klang(["export", "run", "out"]).refused_with(2).says(&["export to out", "holds something already"]);
+    dir.klang(["export", "run", "out"]).refused_with(2).says(&["out: holds something already"]);
     assert_eq!(dir.names("out"), ["thesis.tex"]);
+    dir.write("model.old/notes.txt", "of another model");
+    dir.klang(["export", "run", "model.new"]).succeeds();
+    assert_eq!(dir.names("model.old"), ["notes.txt"]);
     std::fs::create_dir(dir.path("empty")).expect("a folder");
     dir.klang(["export", "run", "empty"]).succeeds();
 }
@@ -88,6 +107,15 @@ fn a_low_rank_mean_cannot_fold_and_as_is_keeps_it() {
     assert!(!dir.path("out").exists());
     dir.klang(["export", "run", "out", "--as-is"]).succeeds();
     assert_eq!(logits(&dir, "out"), logits(&dir, "run"));
+    let card = dir.text("out/README.md");
+    assert!(card.contains("klang transcribe") && !card.contains("library_name"), "{card}");
+    // A recipe without a place for the term does not lose it in silence.
+    for (norm, said) in [("kl_norm", "kl_norm.u: unexpected"), ("layer_norm", "low-rank mean")] {
+        let settings = ["model.init=out".to_string(), format!("model.norm={{kind: {norm}}}")];
+        let command =
+            ["check", "recipe.yaml", "--set", &settings[0], "--set", &settings[1], "--set", "model.norm.rank=0"];
+        dir.klang(command).refused_with(2).says(&[said]);
+    }
     // What is no LayerNorm is not written as one.
     assert!(
         !names(&dir, "out/model.safetensors").iter().any(|name| name.ends_with("encoder.layers.0.layer_norm.weight"))

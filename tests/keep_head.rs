@@ -23,7 +23,7 @@ fn set(dir: &Dir, settings: &[&str]) -> crate::harness::TestCommand {
 #[test]
 fn a_new_vocabulary_says_which_tokens_are_new() {
     let dir = with_new_letters();
-    set(&dir, &["model.architecture={}"]).succeeds().says(&["the head starts afresh", "2 new tokens", "x", "ñ"]);
+    set(&dir, &["model.architecture={}"]).succeeds().says(&["the head starts afresh", "2 new tokens: x ñ"]);
     let vocabulary = dir.json("second/best/vocab.json");
     assert!(vocabulary["ñ"].is_u64(), "{vocabulary}");
 }
@@ -31,7 +31,7 @@ fn a_new_vocabulary_says_which_tokens_are_new() {
 #[test]
 fn keeping_the_head_fails_with_the_tokens_it_lacks() {
     let dir = with_new_letters();
-    set(&dir, &["model.keep_head=true"]).refused_with(2).says(&["model.keep_head", "2 new tokens", "x", "ñ"]);
+    set(&dir, &["model.keep_head=true"]).refused_with(2).says(&["model.keep_head", "2 new tokens: x ñ"]);
     assert!(!dir.path("second").exists());
 }
 
@@ -42,6 +42,7 @@ fn a_head_that_suffices_is_kept_unless_the_recipe_says_otherwise() {
         ("model.keep_head=true", "vocabulary and head: the checkpoint's"),
         ("model.keep_head=null", "vocabulary and head: the checkpoint's"),
         ("model.keep_head=false", "the head starts afresh"),
+        ("model.keep_head=false", "the same tokens"),
     ] {
         set(&dir, &[setting]).succeeds().says(&[said]);
         std::fs::remove_dir_all(dir.path("second")).expect("a run");

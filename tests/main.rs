@@ -13,6 +13,7 @@ mod learning;
 mod logits;
 mod model_folder;
 mod prepare;
+mod pretrained;
 mod recipe;
 mod reproducible;
 mod resume;

@@ -242,7 +242,7 @@ pub struct ExportArguments {
 pub struct LogitsArguments {
     #[command(flatten)]
     pub model: ModelArguments,
-    /// Audio files; several are computed as one padded batch
+    /// Audio files; several are computed as one padded batch, which takes memory for all of them at once
     #[arg(required = true)]
     pub audio: Vec<PathBuf>,
     /// The safetensors file to write; of several audio files, the folder for a file each

@@ -104,9 +104,17 @@ pub enum Error {
     /// Text, vocabulary or scoring.
     #[error(transparent)]
     Text(#[from] klang_text::Error),
-    /// A model that a hub was asked for.
+    /// What the hub's side of klang says.
     #[error(transparent)]
     Hub(#[from] klang_hub::Error),
+    /// A model that a hub was asked for, since no such path is there.
+    #[error("there is no `{given}` here, so it was taken for a hub's name: {source}")]
+    HubName {
+        /// What was given.
+        given: String,
+        /// The hub's answer.
+        source: klang_hub::Error,
+    },
     /// The model.
     #[error(transparent)]
     Wav2Vec2(#[from] klang_wav2vec2::Error),
@@ -142,6 +150,12 @@ impl Error {
                 | Error::Run { .. }
                 | Error::Export { .. }
                 | Error::Wav2Vec2(klang_wav2vec2::Error::Config { .. })
+                | Error::HubName {
+                    source: klang_hub::Error::Name { .. }
+                        | klang_hub::Error::Setting { .. }
+                        | klang_hub::Error::NoSuchLanguage { .. },
+                    ..
+                }
         )
     }
 

@@ -42,7 +42,17 @@ pub(crate) fn clear_leftovers(folder: &Path) {
     }
 }
 
-/// Puts a finished temporary folder in the place of `folder`.
+/// Puts a finished temporary folder where there is none, or an empty one.
+pub(crate) fn place_folder(fresh: tempfile::TempDir, folder: &Path) -> Result<()> {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(fresh.path(), mode).map_err(Error::io(folder))?;
+    // The system refuses this where something has come into the folder meanwhile.
+    std::fs::rename(fresh.path(), folder).map_err(Error::io(folder))?;
+    let _ = fresh.keep();
+    Ok(())
+}
+
+/// Puts a finished temporary folder in the place of `folder`, which is klang's own.
 ///
 /// A crash between the two renames leaves the old folder beside the new place, under a name that ends in `.old`.
 pub(crate) fn replace_folder(fresh: tempfile::TempDir, folder: &Path) -> Result<()> {

@@ -48,13 +48,25 @@ pub enum Begin {
 /// # Errors
 /// Anything wrong with recipe, data or machine; the last saved state stays whole.
 pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Observer) -> Result<Outcome> {
+    let mut recipe = recipe.clone();
     let run = match begin {
         Begin::Fresh => None,
-        Begin::Resume => Some(RunFolder::resume(folder, recipe)?),
+        Begin::Resume => {
+            // The commit that a hub's model was at when the run began is the one to go on from.
+            if let Some(pinned) = RunFolder::around(folder).and_then(|run| run.pinned(&recipe.model.init)) {
+                recipe.model.init = pinned;
+            }
+            Some(RunFolder::resume(folder, &recipe)?)
+        }
     };
+    let recipe = &mut recipe;
     let compute = Compute::decide(recipe.device, recipe.precision, recipe.threads)?;
     observer.event(Event::Note(&format!("computing on {compute}")));
     let prepared = Preparation::new(recipe, observer)?;
+    if let Some(pinned) = prepared.pinned() {
+        recipe.model.init = pinned.into();
+    }
+    let recipe = &*recipe;
     prepared.notes.iter().for_each(|note| observer.event(Event::Note(note)));
     let (model, notes) = prepared.model(compute, recipe.seed)?;
     notes.iter().for_each(|note| observer.event(Event::Note(note)));

@@ -71,6 +71,12 @@ pub enum Error {
         /// The files that would have done.
         looked_for: String,
     },
+    /// What stands in a clone for a file that git did not bring.
+    #[error("{}: a pointer of Git LFS and not the file itself; `git lfs pull` in its folder brings it", path.display())]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
     /// An index of shards that cannot be followed.
     #[error("{}: not a usable index of shards: {problem}", path.display())]
     Index {

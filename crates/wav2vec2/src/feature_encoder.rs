@@ -90,16 +90,21 @@ impl ConvLayerBlock {
         let weight = cast(&self.weight, kind)?.f_permute([0, 2, 1])?.f_flatten(1, 2)?; // (output, kernel × input)
         let bias = self.bias.as_ref().map(|bias| cast(bias, kind)).transpose()?;
         let hidden = windows.f_linear(&weight, bias)?; // (batch, frame, channel)
+        drop(windows); // these are the largest tensors of a forward: each goes as soon as it has served
         let lengths: Vec<i64> = lengths.iter().map(|&length| convolved(length, self.kernel, self.stride)).collect();
         let hidden = match &self.norm {
             ConvNorm::None => hidden,
             ConvNorm::Group { weight, bias } => {
                 let frames = Frames::new(lengths.clone(), hidden.size()[1], hidden.device())?;
-                time_norm(&hidden, weight, bias, &frames)?
+                time_norm(hidden, weight, bias, &frames)?
             }
-            ConvNorm::Layer(norm) => norm.forward(&hidden)?,
+            ConvNorm::Layer(norm) => {
+                let normed = norm.forward(&hidden)?;
+                drop(hidden);
+                normed
+            }
         };
-        Ok((hidden.f_gelu("none")?, lengths))
+        Ok((gelu(hidden)?, lengths))
     }
 }
 
@@ -121,30 +126,34 @@ fn windows(input: &Tensor, kernel: i64, stride: i64) -> Result<Tensor> {
     Ok(Tensor::f_cat(&taps, -1)?)
 }
 
+/// GELU, in place where nothing is kept for a gradient.
+fn gelu(mut hidden: Tensor) -> Result<Tensor> {
+    Ok(if hidden.requires_grad() { hidden.f_gelu("none")? } else { hidden.f_gelu_("none")? })
+}
+
 /// Group norm with one group a channel: statistics of each channel over the real frames of its own utterance.
 ///
 /// PyTorch's would count the padding, and an utterance's text would change with its neighbours.
-fn time_norm(hidden: &Tensor, weight: &Tensor, bias: &Tensor, frames: &Frames) -> Result<Tensor> {
+fn time_norm(hidden: Tensor, weight: &Tensor, bias: &Tensor, frames: &Frames) -> Result<Tensor> {
     let kind = hidden.kind();
-    let hidden = hidden.f_to_kind(Kind::Float)?; // (batch, frame, channel)
-    let zero = Tensor::f_zeros([1], (Kind::Float, hidden.device()))?;
-    let valid = frames.valid.as_ref().map(|valid| valid.f_unsqueeze(-1)).transpose()?; // (batch, frame, 1)
-    let count = Tensor::f_from_slice(&frames.lengths)?
-        .f_to_device(hidden.device())?
-        .f_to_kind(Kind::Float)?
-        .f_view([-1, 1, 1])?;
     // Padded frames become zeros, so that nothing they held reaches a sum, or the layers above.
-    let real = |values: Tensor| -> Result<Tensor> {
-        Ok(match &valid {
-            Some(valid) => values.f_where_self(valid, &zero)?,
-            None => values,
-        })
+    let hidden = frames.zero_padding(hidden.f_to_kind(Kind::Float)?)?; // (batch, frame, channel)
+    let (variance, mean) = match &frames.valid {
+        None => hidden.f_var_mean_correction([1i64].as_slice(), 0, true)?, // (batch, 1, channel)
+        Some(_) => {
+            let count = Tensor::f_from_slice(&frames.lengths)?.f_to_device(hidden.device())?.f_view([-1, 1, 1])?;
+            let sum = |values: &Tensor| values.f_sum_dim_intlist(1, true, Kind::Float)?.f_div(&count);
+            let mean = sum(&hidden)?;
+            let centred = frames.zero_padding(hidden.f_sub(&mean)?)?;
+            (sum(&centred.f_square()?)?, mean)
+        }
     };
-    let mean = real(hidden.shallow_clone())?.f_sum_dim_intlist(1, true, Kind::Float)?.f_div(&count)?; // (batch, 1, channel)
-    let centred = real(hidden.f_sub(&mean)?)?;
-    let variance = centred.f_square()?.f_sum_dim_intlist(1, true, Kind::Float)?.f_div(&count)?;
     let scale = variance.f_add_scalar(EPSILON)?.f_rsqrt()?.f_mul(weight)?;
-    Ok(bias.f_addcmul(&centred, &scale)?.f_to_kind(kind)?)
+    let shift = bias.f_sub(&mean.f_mul(&scale)?)?;
+    let normed = shift.f_addcmul(&hidden, &scale)?;
+    drop(hidden);
+    // The shift has moved padded frames off zero.
+    frames.zero_padding(normed.f_to_kind(kind)?)
 }
 
 #[cfg(test)]
@@ -175,7 +184,7 @@ mod tests {
         let _ = hidden.get(0).narrow(0, 7, 33).fill_(f64::INFINITY);
         let (weight, bias) = (Tensor::randn([3], cpu), Tensor::randn([3], cpu));
         let frames = Frames::new(lengths.to_vec(), 40, Device::Cpu).unwrap();
-        let normed = time_norm(&hidden, &weight, &bias, &frames).unwrap();
+        let normed = time_norm(hidden.shallow_clone(), &weight, &bias, &frames).unwrap();
         for (row, &length) in lengths.iter().enumerate() {
             let alone = hidden.narrow(0, row as i64, 1).narrow(1, 0, length).transpose(1, 2);
             let expected = alone.group_norm(3, Some(&weight), Some(&bias), EPSILON, true).transpose(1, 2);

@@ -57,7 +57,7 @@ impl RelativePosition {
         // In fp32 as the reference: at a bucket's edge another precision would choose its neighbour.
         let exact32 = exact as f32;
         let share = (distance as f32 / exact32).ln() / (self.furthest as f64 / exact as f64).ln() as f32;
-        side + (exact + (share * (half - exact) as f32) as i64).min(half - 1)
+        side + ((exact32 + share * (half - exact) as f32) as i64).min(half - 1)
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn buckets_equal_the_references_arithmetic_at_every_distance() {
-        for (buckets, furthest) in [(320, 800), (16, 10), (32, 128), (4, 2)] {
+        for (buckets, furthest) in [(320, 800), (16, 10), (32, 128), (4, 2), (432, 200), (288, 1250)] {
             let (_store, position) = position(buckets, furthest);
             let (half, exact) = (buckets / 2, buckets / 4);
             let distances = Tensor::arange_start(-3000, 3001, (Kind::Int64, Device::Cpu));

@@ -146,23 +146,45 @@ fn half_precision_is_read_as_what_it_holds() {
     }
 }
 
+/// The adapters and the head of the golden MMS model, each number one greater.
+fn another_language() -> Vec<(String, Tensor)> {
+    let tensors = read_safetensors(&golden("mms/model.safetensors")).unwrap().into_iter();
+    let own = tensors.filter(|(name, _)| name.contains("adapter_layer") || name.starts_with("lm_head"));
+    own.map(|(name, tensor)| (name, tensor + 1.0)).collect()
+}
+
 #[test]
 fn adapters_of_another_language_are_laid_over() {
     let config = ModelConfig::read(&golden("mms/config.json")).unwrap();
     let mut checkpoint = Checkpoint::open(&golden("mms")).unwrap();
-    let name = "wav2vec2.encoder.layers.1.adapter_layer.linear_1.bias";
-    let other = Tensor::from_slice(&[1f32, 2., 3.]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("adapter.tur.safetensors");
-    write_safetensors(&file, &[(name.into(), other.shallow_clone())], &[]).unwrap();
+    write_safetensors(&file, &another_language(), &[]).unwrap();
     checkpoint.lay_over(&file).unwrap();
     let fit = checkpoint.fit(&parameters(&Store::declaring(), &config), ROOT, Head::Load).unwrap();
     let store = Store::new(Device::Cpu);
     fit.copy(&checkpoint, &parameters(&store, &config)).unwrap();
-    let find = |name: &str| store.named().into_iter().find(|(other, _)| other == name).unwrap().1;
-    assert!(find(name).equal(&other));
-    let rest = name.replace("linear_1", "linear_2");
-    assert!(find(&rest).equal(&checkpoint.tensor(&rest).unwrap()));
+    let base = read_safetensors(&golden("mms/model.safetensors")).unwrap();
+    for (name, tensor) in store.named() {
+        let other = name.contains("adapter_layer") || name.starts_with("lm_head");
+        let expected = if other { &base[&name] + 1.0 } else { base[&name].shallow_clone() };
+        assert!(tensor.equal(&expected), "{name}");
+    }
+}
+
+#[test]
+fn half_a_language_or_more_than_one_is_not_laid_over() {
+    let mut half = another_language();
+    let (missing, _) = half.remove(0);
+    let mut more = another_language();
+    more.push((BIAS.into(), Tensor::zeros([16], (Kind::Float, Device::Cpu))));
+    for (tensors, said) in [(half, format!("{missing}: missing")), (more, format!("{BIAS}: neither an adapter's"))] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("adapter.tur.safetensors");
+        write_safetensors(&file, &tensors, &[]).unwrap();
+        let message = Checkpoint::open(&golden("mms")).unwrap().lay_over(&file).unwrap_err().to_string();
+        assert!(message.contains(&said) && message.contains("adapter.tur"), "{message}");
+    }
 }
 
 #[test]
@@ -306,7 +328,12 @@ fn a_type_that_contradicts_its_bytes_or_that_nobody_knows() {
 
 #[test]
 fn a_file_of_another_kind() {
-    unreadable("text", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 378\n");
+    unreadable("text", b"# Not a model but a page that tells of one");
+    let folder = tempfile::tempdir().unwrap();
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 378\n";
+    std::fs::write(folder.path().join("model.safetensors"), pointer).unwrap();
+    let message = Checkpoint::open(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("git lfs pull"), "{message}");
     unreadable("a picture", b"\x89PNG\r\n\x1a\n0000000000000000");
 }
 

@@ -190,6 +190,33 @@ fn gradients_of_the_ctc_loss_equal_transformers() {
 }
 
 #[test]
+fn a_low_rank_mean_starts_as_nothing_and_is_read_back_as_it_was_learnt() {
+    let norm = NormConfig::KlNorm(KlNormConfig { rank: 2, ..KlNormConfig::default() });
+    for variant in ["group-post", "layer-pre"] {
+        let config = config(variant, norm.clone());
+        let model = load(variant, norm.clone());
+        let (samples, lengths) = samples_and_lengths(&stages(variant));
+        let (plain, _) = load(variant, NormConfig::LayerNorm).stages(&samples, &lengths);
+        let (start, _) = model.stages(&samples, &lengths);
+        assert!(start["logits"].equal(&plain["logits"]), "{variant}");
+        tch::no_grad(|| {
+            for (name, mut tensor) in model.store.named().into_iter().filter(|(name, _)| name.ends_with("kl_norm.u")) {
+                tch::manual_seed(name.len() as i64);
+                let moved = tensor.randn_like();
+                tensor.copy_(&moved);
+            }
+        });
+        let (learnt, _) = model.stages(&samples, &lengths);
+        assert!(relative(&learnt["logits"], &plain["logits"]) > 0.01, "the term does something");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("model.safetensors");
+        save_weights(&file, &model.store.named(), &config, Own::Keep).unwrap();
+        let (again, _) = open(&config, &Checkpoint::open(&file).unwrap()).stages(&samples, &lengths);
+        assert!(again["logits"].equal(&learnt["logits"]), "{variant}");
+    }
+}
+
+#[test]
 fn a_trained_kl_norm_is_a_layer_norm_to_whoever_knows_no_other() {
     for variant in VARIANTS {
         let kl = config(variant, NormConfig::KlNorm(KlNormConfig::default()));

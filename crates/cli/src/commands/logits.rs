@@ -17,6 +17,9 @@ pub fn run(arguments: &LogitsArguments) -> Result<Ending> {
     let compute = output::compute(&ComputeArguments { device, precision, threads })?;
     let model = Recogniser::open(&source, compute)?;
     let files = model.file_stages(&arguments.audio)?;
+    if arguments.audio.len() > 1 {
+        std::fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
+    }
     let vocabulary = serde_json::to_string(model.spec.vocabulary.tokens())?;
     for ((audio, target), file) in arguments.audio.iter().zip(targets).zip(files) {
         let FileStages { features, projected, hidden, logits, warnings } = file;
@@ -41,7 +44,5 @@ fn targets(arguments: &LogitsArguments) -> Result<Vec<PathBuf>> {
     if arguments.audio.len() == 1 {
         return Ok(vec![arguments.out.clone()]);
     }
-    let targets = output::targets(&arguments.audio, &arguments.out, "safetensors")?;
-    std::fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
-    Ok(targets)
+    output::targets(&arguments.audio, &arguments.out, "safetensors")
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use klang_text::Score;
 use klang_wav2vec2::NormConfig;
+use klang_wav2vec2::checkpoint::Own;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -15,9 +16,12 @@ use crate::run::{DataLine, MetricsLine, RunFolder, read_metrics};
 const TO_FILL: &str = "FILL IN";
 
 /// README.md of an exported model, with the front matter that hubs read.
-pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFolder>) -> Result<String> {
-    let lines = run.map(|run| read_metrics(&run.metrics())).transpose()?.unwrap_or_default();
-    let mut card = front_matter(model);
+pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFolder>, own: Own) -> Result<String> {
+    let metrics = run.map(RunFolder::metrics).filter(|metrics| metrics.is_file());
+    let lines = metrics.map(|metrics| read_metrics(&metrics)).transpose()?.unwrap_or_default();
+    let norm = &model.spec.config.norm;
+    let stock = norm.folds().is_ok();
+    let mut card = front_matter(model, stock);
     let family = model.spec.config.model_type.architecture();
     let start = lines.iter().rev().find_map(|line| match line {
         MetricsLine::Run { start, .. } if !start.is_empty() => Some(start.as_str()),
@@ -25,12 +29,16 @@ pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFol
     });
     let origin = match start {
         Some("random") => "from random weights".to_string(),
-        Some(start) => format!("from {}", last_part(start)),
-        None => format!("from {}", last_part(&source.name)),
+        Some(start) => format!("from {}", origin(start)),
+        None => format!("from {}", origin(&source.name)),
     };
-    let norm = match model.spec.config.norm {
-        NormConfig::LayerNorm => "LayerNorm",
-        NormConfig::KlNorm(_) => "KL-Norm, folded into the LayerNorm that it equals in evaluation",
+    let norm = match (norm, own) {
+        (NormConfig::LayerNorm, _) => "LayerNorm",
+        (NormConfig::KlNorm(_), _) if !stock => "KL-Norm with a low-rank mean, which klang alone computes",
+        (NormConfig::KlNorm(_), Own::Drop) => "KL-Norm, folded into the LayerNorm that it equals in evaluation",
+        (NormConfig::KlNorm(_), Own::Keep) => {
+            "KL-Norm; its parameters stand beside the LayerNorm that it equals in evaluation, which other tools take"
+        }
     };
     let version = env!("CARGO_PKG_VERSION");
     let _ = write!(
@@ -40,7 +48,7 @@ pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFol
         model.spec.vocabulary.len(),
         model.spec.audio.sampling_rate
     );
-    card += USE;
+    card += if stock { USE } else { USE_KLANG };
     results(&mut card, &lines);
     data(&mut card, &lines);
     if let Some(run) = run {
@@ -50,15 +58,18 @@ pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFol
     Ok(card)
 }
 
-fn front_matter(model: &Recogniser) -> String {
+fn front_matter(model: &Recogniser, stock: bool) -> String {
+    let library = if stock { "library_name: transformers\n" } else { "" };
     format!(
-        "---\nlicense: # {TO_FILL}: of the model, which that of its data may bind\nlanguage: # {TO_FILL}: code of the language, such as mdw\nlibrary_name: transformers\n\
+        "---\nlicense: # {TO_FILL}: of the model, which that of its data may bind\nlanguage: # {TO_FILL}: code of the language, such as mdw\n{library}\
          pipeline_tag: automatic-speech-recognition\ntags:\n- {}\n- automatic-speech-recognition\n- klang\nmetrics:\n- wer\n- cer\n---\n\n",
         model.spec.config.model_type.model_type()
     )
 }
 
 const USE: &str = "## Use\n\n```python\nfrom transformers import pipeline\n\nrecogniser = pipeline(\"automatic-speech-recognition\", \"path/to/this/folder\")\nprint(recogniser(\"recording.wav\")[\"text\"])\n```\n\n";
+
+const USE_KLANG: &str = "## Use\n\n```\nklang transcribe path/to/this/folder recording.wav\n```\n\n";
 
 fn results(card: &mut String, lines: &[MetricsLine]) {
     let dev = lines.iter().rev().find_map(|line| match line {
@@ -124,6 +135,12 @@ fn shorten(value: &mut Value) {
         Value::Object(map) => map.values_mut().for_each(shorten),
         _ => {}
     }
+}
+
+/// What a model started from, without this machine's folders: a run's name rather than its `best`.
+fn origin(name: &str) -> &str {
+    let run = ["/best", "/last"].iter().find_map(|model| name.strip_suffix(model)).unwrap_or(name);
+    last_part(run)
 }
 
 /// The last part of a path; the whole of a hub's name.

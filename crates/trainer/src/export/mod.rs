@@ -21,31 +21,27 @@ use crate::run::RunFolder;
 /// # Errors
 /// A model that cannot be opened or cannot be folded, or a folder that holds something already.
 pub fn export(source: &ModelSource, given: &Path, folder: &Path, own: Own) -> Result<()> {
-    let mut entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return write(source, given, folder, own);
-        }
+    // `.` has no parent to write beside.
+    let folder = &std::path::absolute(folder).map_err(Error::io(folder))?;
+    let refuse = |message: String| Err(Error::Export { path: folder.clone(), message });
+    let taken = match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(Error::io(folder)(error)),
     };
-    if entries.next().is_some() {
-        let message = "holds something already; give a folder that is not there yet, or an empty one".into();
-        return Err(Error::Export { path: folder.into(), message });
+    if taken {
+        return refuse("holds something already; give a folder that is not there yet, or an empty one".into());
     }
-    write(source, given, folder, own)
-}
-
-fn write(source: &ModelSource, given: &Path, folder: &Path, own: Own) -> Result<()> {
     // Nothing is computed, and in full precision.
     let compute = Compute::decide(DeviceChoice::Cpu, PrecisionChoice::Fp32, None)?;
     let model = Recogniser::open(source, compute)?;
     if own == Own::Drop
         && let Err(reason) = model.spec.config.norm.folds()
     {
-        let message = format!("{reason}; --as-is keeps the model as it is, for klang alone");
-        return Err(Error::Export { path: folder.into(), message });
+        return refuse(format!("{reason}; --as-is keeps the model as it is, for klang alone"));
     }
-    let run = RunFolder::at(given);
-    let card = card::card(&model, source, run.as_ref())?;
-    model.save_with(folder, own, |fresh| files::write(&fresh.join("README.md"), card.as_bytes()))
+    let card = card::card(&model, source, RunFolder::around(given).as_ref(), own)?;
+    let fresh = model.write_beside(folder, own)?;
+    files::write(&fresh.path().join("README.md"), card.as_bytes())?;
+    files::place_folder(fresh, folder)
 }

@@ -28,7 +28,11 @@ impl ModelSpec {
     pub fn read(source: &ModelSource, checkpoint: &Checkpoint) -> Result<ModelSpec> {
         let folder = &source.path;
         if folder.is_file() {
-            let message = "a checkpoint of fairseq's has no vocabulary: it can only be trained from".into();
+            let message = match checkpoint.fairseq() {
+                Some(_) => "a checkpoint of fairseq's has no vocabulary: it can only be trained from",
+                None => "weights alone, without shape and vocabulary; give the folder that they are in",
+            };
+            let message = message.into();
             return Err(Error::Model { path: folder.clone(), message });
         }
         let config = ModelConfig::read(&folder.join("config.json"))?;
@@ -98,7 +102,15 @@ impl Recogniser {
     pub fn open(source: &ModelSource, compute: Compute) -> Result<Recogniser> {
         let checkpoint = source.checkpoint()?;
         let spec = ModelSpec::read(source, &checkpoint)?;
-        Ok(Recogniser::load(&checkpoint, spec, Head::Load, compute, 0)?.0)
+        let fit = Recogniser::fit(&checkpoint, &spec, Head::Load)?;
+        // What is not learnt further must be there whole, but for what masks training alone.
+        let lacking = fit.fresh.iter().filter(|name| !name.ends_with("masked_spec_embed"));
+        let problems: Vec<String> = lacking.map(|name| format!("{name}: missing")).collect();
+        if !problems.is_empty() {
+            let path = checkpoint.path().to_path_buf();
+            return Err(klang_wav2vec2::Error::Mismatch { path, problems }.into());
+        }
+        Recogniser::filled(&checkpoint, &fit, spec, compute, 0)
     }
 
     /// Writes the model as a folder: beside the old one, then in its place. Low-rank factors are merged.
@@ -106,22 +118,18 @@ impl Recogniser {
     /// # Errors
     /// A failing file system; the old folder then still stands, whole.
     pub fn save(&self, folder: &Path, own: Own) -> Result<()> {
-        self.save_with(folder, own, |_| Ok(()))
+        files::replace_folder(self.write_beside(folder, own)?, folder)
     }
 
-    /// As [`Recogniser::save`], with what `beside` writes into the folder before it takes its place.
-    ///
-    /// # Errors
-    /// As [`Recogniser::save`], and those of `beside`.
-    pub fn save_with(&self, folder: &Path, own: Own, beside: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    /// Writes the model as a folder of a temporary name beside `folder`.
+    pub(crate) fn write_beside(&self, folder: &Path, own: Own) -> Result<tempfile::TempDir> {
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         files::make_folder(parent)?;
         let fresh =
             tempfile::Builder::new().prefix(".model-").suffix(".tmp").tempdir_in(parent).map_err(Error::io(parent))?;
         save_weights(&fresh.path().join("model.safetensors"), &self.parameters(), &self.spec.config, own)?;
         self.spec.write(fresh.path(), own)?;
-        beside(fresh.path())?;
-        files::replace_folder(fresh, folder)
+        Ok(fresh)
     }
 }
 

@@ -124,12 +124,23 @@ impl Recogniser {
         compute: Compute,
         seed: u64,
     ) -> Result<(Recogniser, Fit)> {
-        let declared = Recogniser::shapes(&spec)?;
-        let fit = checkpoint.fit(&declared, spec.config.model_type.root(), head)?;
+        let fit = Recogniser::fit(checkpoint, &spec, head)?;
+        Ok((Recogniser::filled(checkpoint, &fit, spec, compute, seed)?, fit))
+    }
+
+    /// Which tensor of a checkpoint goes where in a model of this spec; nothing is allocated.
+    ///
+    /// # Errors
+    /// Weights that do not fit.
+    pub fn fit(checkpoint: &Checkpoint, spec: &ModelSpec, head: Head) -> Result<Fit> {
+        Ok(checkpoint.fit(&Recogniser::shapes(spec)?, spec.config.model_type.root(), head)?)
+    }
+
+    fn filled(checkpoint: &Checkpoint, fit: &Fit, spec: ModelSpec, compute: Compute, seed: u64) -> Result<Recogniser> {
         let model = Recogniser::blank(spec, compute, Store::new(compute.device))?;
         model.initialise(seed, |name| fit.fresh.iter().any(|fresh| fresh == name))?;
         fit.copy(checkpoint, &model.parameters())?;
-        Ok((model, fit))
+        Ok(model)
     }
 
     /// Every parameter of a model by name, with its shape and no memory behind it.

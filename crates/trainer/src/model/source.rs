@@ -15,8 +15,10 @@ pub struct ModelSource {
     pub path: PathBuf,
     /// The language whose adapter and vocabulary are wanted, where a model has several.
     pub language: Option<String>,
-    /// What to call it: what was given, and the commit of a model from a hub.
+    /// What to call it: its path, or a hub's name with the commit.
     pub name: String,
+    /// Whether it came from a hub.
+    pub from_hub: bool,
 }
 
 /// Finds the model that `given` names: a run folder's best checkpoint, else its last; a folder in transformers' layout; a
@@ -27,13 +29,18 @@ pub struct ModelSource {
 pub fn find_model(given: &Path, language: Option<&str>, observer: &mut dyn Observer) -> Result<ModelSource> {
     let found = |path: PathBuf| {
         let name = path.display().to_string();
-        ModelSource { path, language: language.map(str::to_string), name }
+        ModelSource { path, language: language.map(str::to_string), name, from_hub: false }
     };
     if given.is_file() {
         return Ok(found(given.into()));
     }
-    if let Some(name) = given.to_str().filter(|name| !given.exists() && ModelName::looks_like(name)) {
-        return fetch(name, language, observer);
+    // `runs/digtis` beside a folder `runs` is a mistyped path, and no stranger's business.
+    let beside = given.parent().is_some_and(Path::is_dir);
+    if let Some(name) = given.to_str().filter(|name| !given.exists() && !beside && ModelName::looks_like(name)) {
+        return fetch(name, language, observer).map_err(|error| match error {
+            Error::Hub(source) => Error::HubName { given: name.into(), source },
+            other => other,
+        });
     }
     let folder = [given.join("best"), given.join("last"), given.to_path_buf()];
     let folder = folder.into_iter().find(|path| path.join("config.json").is_file());
@@ -58,7 +65,8 @@ fn fetch(name: &str, language: Option<&str>, observer: &mut dyn Observer) -> Res
     )?;
     fetched.warnings.iter().for_each(|warning| observer.event(Event::Warning(warning)));
     let language = language.map(str::to_string);
-    Ok(ModelSource { path: fetched.folder, language, name: format!("{}@{}", name.id(), fetched.revision) })
+    let name = format!("{}@{}", name.id(), fetched.revision);
+    Ok(ModelSource { path: fetched.folder, language, name, from_hub: true })
 }
 
 /// Tells an observer how a download goes.

@@ -81,6 +81,9 @@ impl Preparation {
         let normaliser = Normaliser::new(&recipe.text)?;
         let (start, mut notes) = Start::new(recipe, &train, &normaliser, observer)?;
         let spec = start.spec(recipe)?;
+        if let Some((checkpoint, head)) = &start.checkpoint {
+            Recogniser::fit(checkpoint, &spec, *head)?;
+        }
         let rate = spec.audio.sampling_rate;
         let set = |name: &str, utterances, keep| {
             encode(name, utterances, &normaliser, &spec.vocabulary, &spec.config, rate, keep)
@@ -145,6 +148,11 @@ impl Preparation {
     /// What the model starts from, as a person would call it.
     pub fn start_name(&self) -> &str {
         &self.start.name
+    }
+
+    /// The hub's model that it starts from, with its commit.
+    pub fn pinned(&self) -> Option<&str> {
+        self.start.from_hub.then_some(self.start.name.as_str())
     }
 
     /// The data sets in numbers, training's first.

@@ -1,7 +1,7 @@
 //! From what a recipe names to the model that training starts from: shape, vocabulary, head.
 
 use klang_corpus::Utterance;
-use klang_text::{Normaliser, Vocabulary};
+use klang_text::{Normaliser, Units, Vocabulary};
 use klang_wav2vec2::ModelConfig;
 use klang_wav2vec2::checkpoint::{Checkpoint, Head};
 use serde_json::Value;
@@ -16,6 +16,8 @@ use crate::recipe::Recipe;
 pub(super) struct Start {
     /// What it is called.
     pub(super) name: String,
+    /// Whether that is a hub's model with its commit.
+    pub(super) from_hub: bool,
     /// The weights, and what becomes of their head; none where all are random.
     pub(super) checkpoint: Option<(Checkpoint, Head)>,
     config: ModelConfig,
@@ -38,7 +40,10 @@ impl Start {
         if model.init == "random" {
             let config = ModelConfig::of_size(&model.size).unwrap_or_default();
             let audio = AudioSpec::default();
-            return Ok((Start { name: model.init.clone(), checkpoint: None, config, vocabulary, audio }, Vec::new()));
+            return Ok((
+                Start { name: model.init.clone(), from_hub: false, checkpoint: None, config, vocabulary, audio },
+                Vec::new(),
+            ));
         }
         let source = find_model(model.init.as_ref(), model.language.as_deref(), observer)?;
         let checkpoint = source.checkpoint()?;
@@ -55,7 +60,17 @@ impl Start {
             None => (ModelConfig::read(&source.path.join("config.json"))?, ModelSpec::read_audio(&source.path)?),
         };
         let (vocabulary, head, notes) = settle(recipe, &source, &checkpoint, &texts, vocabulary)?;
-        Ok((Start { name: source.name, checkpoint: Some((checkpoint, head)), config, vocabulary, audio }, notes))
+        Ok((
+            Start {
+                name: source.name,
+                from_hub: source.from_hub,
+                checkpoint: Some((checkpoint, head)),
+                config,
+                vocabulary,
+                audio,
+            },
+            notes,
+        ))
     }
 
     /// The model that a recipe makes of it.
@@ -78,41 +93,49 @@ fn settle(
     new: Vocabulary,
 ) -> Result<(Vocabulary, Head, Vec<String>)> {
     let keep = recipe.model.keep_head;
-    let size = new.len();
     let refuse =
         |allowed: String| Err(Error::RecipeValue { key: "model.keep_head".into(), given: "true".into(), allowed });
-    let folder = source.path.is_dir();
-    if checkpoint.head_rows().is_none() || !folder || !source.path.join("vocab.json").is_file() {
+    let replaced = |new: Vocabulary, why: String| {
+        let note = format!("vocabulary: new, {} tokens from training text; the head starts afresh{why}", new.len());
+        Ok((new, Head::Fresh, vec![note]))
+    };
+    if checkpoint.head_rows().is_none() || !source.path.join("vocab.json").is_file() {
         if keep == Some(true) {
             return refuse(format!("false, or absent: {} has no head with a vocabulary", source.name));
         }
-        let note = format!("vocabulary: {size} tokens from training text; the checkpoint has none with a head");
-        return Ok((new, Head::Fresh, vec![note]));
+        return replaced(new, "; the checkpoint has none with a vocabulary".into());
     }
+    let old = match ModelSpec::read(source, checkpoint) {
+        Ok(old) => old,
+        // What is to be replaced need not be sound, nor has a language been named whose it should be.
+        Err(error) if keep != Some(true) => return replaced(new, format!("; the checkpoint's is not used: {error}")),
+        Err(error) => return Err(error),
+    };
+    let difference = old.vocabulary.difference(&new);
     if keep == Some(false) {
-        let note = format!("vocabulary: {size} tokens from training text; the head starts afresh");
-        return Ok((new, Head::Fresh, vec![note]));
+        return replaced(new, format!("; {difference}"));
     }
-    let old = ModelSpec::read(source, checkpoint)?;
+    let lacking = match recipe.text.units {
+        // A word that is spelt from shorter ones is another word.
+        Units::Words => !difference.new.is_empty(),
+        Units::Characters => !old.vocabulary.out_of_vocabulary(texts.iter().map(String::as_str)).is_empty(),
+    };
     let same_units = old.text.units == recipe.text.units;
-    let lacking = old.vocabulary.out_of_vocabulary(texts.iter().map(String::as_str));
-    // Its own vocabulary serves when every training character is in it: the head then keeps what it knows.
-    if same_units && lacking.is_empty() {
+    // Its own vocabulary serves when it has everything that training text needs: the head then keeps what it knows.
+    if same_units && !lacking {
         let note = format!("vocabulary and head: the checkpoint's, {} tokens", old.vocabulary.len());
         return Ok((old.vocabulary, Head::Load, vec![note]));
     }
-    let difference = old.vocabulary.difference(&new);
     if keep == Some(true) {
         return refuse(if same_units {
             format!(
-                "true where the checkpoint's vocabulary has every token of training text, which it has not: {difference}"
+                "true where the checkpoint's vocabulary has all that training text needs, which it has not: {difference}"
             )
         } else {
             format!("true where text.units is the checkpoint's: {:?}, not {:?}", old.text.units, recipe.text.units)
         });
     }
-    let note = format!("vocabulary: new, {size} tokens from training text; the head starts afresh; {difference}");
-    Ok((new, Head::Fresh, vec![note]))
+    replaced(new, format!("; {difference}"))
 }
 
 /// The size's or checkpoint's configuration with the recipe's differences.

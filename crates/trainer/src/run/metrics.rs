@@ -23,7 +23,7 @@ pub enum MetricsLine {
         compute: String,
         /// Updates done already.
         update: u64,
-        /// Parameters of the model, and of these those that learn.
+        /// Parameters of the model.
         parameters: u64,
         /// Parameters that learn.
         trainable: u64,

@@ -70,10 +70,17 @@ impl RunFolder {
         Ok(run)
     }
 
-    /// The run folder at a path, if one is there.
-    pub fn at(path: &Path) -> Option<RunFolder> {
-        let run = RunFolder { path: path.into() };
-        run.recipe().is_file().then_some(run)
+    /// The run folder that a path names, itself or by one of its models, if there is one.
+    pub fn around(path: &Path) -> Option<RunFolder> {
+        let folders = [Some(path), path.parent()].into_iter().flatten();
+        let mut runs = folders.map(|folder| RunFolder { path: folder.into() });
+        runs.find(|run| run.recipe().is_file() && [&run.path, &run.best(), &run.last()].iter().any(|own| *own == path))
+    }
+
+    /// The hub's model of its recipe with the commit, where `init` is that model without one.
+    pub fn pinned(&self, init: &str) -> Option<String> {
+        let old = Recipe::read(&self.recipe(), &[]).ok()?.model.init;
+        old.strip_prefix(init).is_some_and(|commit| commit.starts_with('@')).then_some(old)
     }
 
     /// The folder.

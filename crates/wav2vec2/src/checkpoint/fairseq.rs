@@ -82,7 +82,15 @@ pub(super) fn model(root: Value, path: &Path) -> Result<FairseqModel> {
     })?;
     let number = |key: &str, default: i64| stated.get(key).and_then(Value::as_i64).unwrap_or(default);
     let flag = |key: &str| stated.get(key).and_then(Value::as_bool).unwrap_or(false);
-    let convolutions = stated.get("conv_feature_layers").and_then(Value::as_str).unwrap_or(CONVOLUTIONS);
+    if let Some(activation) = stated.get("activation_fn").and_then(Value::as_str).filter(|name| *name != "gelu") {
+        return Err(refuse(format!("computes with {activation}; klang builds gelu")));
+    }
+    let convolutions = match stated.get("conv_feature_layers") {
+        None => CONVOLUTIONS,
+        Some(stated) => stated.as_str().ok_or_else(|| {
+            refuse(format!("has {} for its conv_feature_layers, where a text is read", stated.describe()))
+        })?,
+    };
     let layers = parse_convolutions(convolutions).ok_or_else(|| {
         refuse(format!(
             "conv_feature_layers is {convolutions:?}, where a sum of lists of (width, kernel, stride) is read"

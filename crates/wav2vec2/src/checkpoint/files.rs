@@ -67,6 +67,9 @@ pub(super) fn is_safetensors(file: &Path) -> Result<bool> {
             more => read += more,
         }
     }
+    if start.starts_with(b"version h") {
+        return Err(Error::LfsPointer { path: file.into() });
+    }
     // A zip archive, or a pickle's protocol mark; a safetensors file has its header's length there, and then `{`.
     Ok(start[8] == b'{' || !(start.starts_with(b"PK") || start[0] == 0x80))
 }

@@ -77,21 +77,26 @@ impl Checkpoint {
                 None if names::is_mask_embedding(name)
                     || names::is_lora(name)
                     || (names::is_adapter(name) && !adapted)
-                    || (own_of_kl_norm(name) && !holds_kl_norm(&tensors, name)) =>
+                    || own_of_kl_norm(name, holds_kl_norm(&tensors, name)) =>
                 {
                     fit.fresh.push(name.clone());
+                }
+                None if no_layer_norm(&tensors, name) => {
+                    problems.push(format!(
+                        "{name}: missing: a KL-Norm with a low-rank mean stands there, and norm.rank is 0"
+                    ));
                 }
                 None => problems.push(format!("{name}: missing")),
             }
         }
 
-        tensors.retain(|_, (tensor, _)| !tried.contains(*tensor));
-        for (name, (_, entry)) in tensors {
-            let expected = names::is_pretraining(&name)
-                || names::is_mask_embedding(&name)
-                || names::kl_norm_parts(&name).is_some()
-                || folded.contains(&name)
-                || (names::is_head(&name) && head == Head::Fresh);
+        let left_over = tensors.iter().filter(|(_, (tensor, _))| !tried.contains(*tensor));
+        for (name, (_, entry)) in left_over {
+            let expected = names::is_pretraining(name)
+                || names::is_mask_embedding(name)
+                || kl_norm_left_over(&name, &tried)
+                || folded.contains(name)
+                || (names::is_head(name) && head == Head::Fresh);
             if expected {
                 fit.skipped.push(entry.original.clone());
             } else {
@@ -135,9 +140,30 @@ fn problem(entry: &Entry, parameter: &Tensor) -> Option<String> {
     (entry.kind.is_none()).then(|| format!("type {} is not one klang reads", entry.dtype))
 }
 
-/// Whether a parameter is KL-Norm's own, but for γ and β, which a stock LayerNorm has too.
-fn own_of_kl_norm(name: &str) -> bool {
-    names::kl_norm_parts(name).is_some_and(|(_, part)| !matches!(part, "gamma" | "beta"))
+/// Whether a parameter of KL-Norm may start afresh: all but γ and β at the site of a LayerNorm; at the site of another
+/// KL-Norm only those whose start changes nothing of what it computes.
+fn own_of_kl_norm(name: &str, at_kl_norm: bool) -> bool {
+    let part = names::kl_norm_parts(name).map(|(_, part)| part);
+    match part {
+        Some("a" | "u" | "v") => true,
+        Some("w" | "b" | "s") => !at_kl_norm,
+        _ => false,
+    }
+}
+
+/// Whether a tensor of a KL-Norm is one that the model can do without: a and s, which evaluation never sees, and all of one
+/// whose fold was taken as a LayerNorm.
+fn kl_norm_left_over(name: &str, tried: &BTreeSet<&str>) -> bool {
+    let Some((site, part)) = names::kl_norm_parts(name) else { return false };
+    // A bare file's names lack the root that the site has here.
+    let folded = || tried.iter().any(|tensor| format!("{site}.weight").ends_with(*tensor));
+    matches!(part, "a" | "s") || folded()
+}
+
+/// Whether a missing parameter is a LayerNorm's where the checkpoint has a KL-Norm that equals none.
+fn no_layer_norm(tensors: &BTreeMap<String, (&str, &Entry)>, name: &str) -> bool {
+    let site = name.strip_suffix(".weight").or(name.strip_suffix(".bias"));
+    site.is_some_and(|site| tensors.contains_key(&format!("{site}.{}.u", crate::norm::KL_NORM)))
 }
 
 /// Whether the checkpoint's own KL-Norm stands at the site of this parameter.

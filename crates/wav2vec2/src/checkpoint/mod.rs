@@ -12,7 +12,7 @@ mod safetensors;
 mod torch;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -79,27 +79,43 @@ impl Checkpoint {
         let mut checkpoint =
             Checkpoint { path: named.into(), sources: Vec::new(), tensors: BTreeMap::new(), fairseq: None };
         for file in &files {
-            let repeated = checkpoint.add(file)?;
-            if let Some(name) = repeated.first() {
-                let problem = format!("{name}: also in another shard");
-                return Err(Error::Mismatch { path: file.clone(), problems: vec![problem] });
+            for (name, entry) in checkpoint.entries(file)? {
+                let original = entry.original.clone();
+                if let Some(other) = checkpoint.tensors.insert(name, entry) {
+                    let problem =
+                        format!("{original}: the same parameter as {} of this or another file", other.original);
+                    return Err(Error::Mismatch { path: file.clone(), problems: vec![problem] });
+                }
             }
         }
         Ok(checkpoint)
     }
 
-    /// Adds the tensors of another file, which replace those of the same name: MMS keeps each language's adapter so.
+    /// Puts the adapters and the head of another file in the place of those that are there: MMS keeps each language's so.
     ///
     /// # Errors
-    /// As [`Checkpoint::open`].
+    /// As [`Checkpoint::open`]; a file that has other tensors, or not all of these: half a language's adapters would leave
+    /// another language's in the other half.
     pub fn lay_over(&mut self, file: &Path) -> Result<()> {
-        self.add(file).map(drop)
+        let language = self.entries(file)?;
+        let belongs = |name: &str| names::is_adapter(name) || names::is_head(name);
+        let strangers = language.iter().filter(|(name, _)| !belongs(name));
+        let mut problems: Vec<String> =
+            strangers.map(|(name, _)| format!("{name}: neither an adapter's nor the head's")).collect();
+        let given: BTreeSet<&str> = language.iter().map(|(name, _)| name.as_str()).collect();
+        let lacking = self.names().filter(|name| belongs(name) && !given.contains(name));
+        problems.extend(lacking.map(|name| format!("{name}: missing, and the model has it for another language")));
+        if !problems.is_empty() {
+            return Err(Error::Mismatch { path: file.into(), problems });
+        }
+        self.tensors.extend(language);
+        Ok(())
     }
 
-    /// Adds a file's tensors, and returns the names that were there already.
-    fn add(&mut self, file: &Path) -> Result<Vec<String>> {
+    /// Opens a file and gives its tensors by name.
+    fn entries(&mut self, file: &Path) -> Result<Vec<(String, Entry)>> {
         let number = self.sources.len();
-        let entries = if files::is_safetensors(file)? {
+        Ok(if files::is_safetensors(file)? {
             let mapped = Mapped::open(file)?;
             let entries = mapped.entries(number);
             self.sources.push(Source::Safetensors(mapped));
@@ -110,14 +126,7 @@ impl Checkpoint {
             self.fairseq = fairseq.or(self.fairseq.take());
             self.sources.push(Source::Torch(Box::new(torch)));
             entries
-        };
-        let mut repeated = Vec::new();
-        for (name, entry) in entries {
-            if self.tensors.insert(name.clone(), entry).is_some() {
-                repeated.push(name);
-            }
-        }
-        Ok(repeated)
+        })
     }
 
     /// The file, or the folder of several.
@@ -139,11 +148,6 @@ impl Checkpoint {
     /// The model's shape, where the file itself states it as fairseq's do.
     pub fn fairseq(&self) -> Option<&FairseqModel> {
         self.fairseq.as_ref()
-    }
-
-    /// Numbers in all tensors together.
-    pub fn elements(&self) -> u64 {
-        self.tensors.values().map(|entry| entry.shape.iter().map(|&size| size as u64).product::<u64>()).sum()
     }
 
     /// A copy of a tensor, on the CPU, in the type it has in the file.

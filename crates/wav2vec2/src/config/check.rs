@@ -27,6 +27,13 @@ impl ModelConfig {
                 return refuse(key, value, &format!("each from 1 to {most}"));
             }
         }
+        // Seconds of audio would be one frame: no model is meant, and products of these must not overflow.
+        let together =
+            self.conv_kernel.iter().chain(&self.conv_stride).try_fold(1i64, |all, &part| all.checked_mul(part));
+        if together.is_none_or(|together| together > 1 << 40) {
+            let given = format!("{:?} with kernels {:?}", self.conv_stride, self.conv_kernel);
+            return refuse("conv_stride", &given, "strides and kernels whose product is at most 2^40");
+        }
         for (key, value, most) in [
             ("hidden_size", self.hidden_size, 1 << 14),
             ("num_attention_heads", self.num_attention_heads, 1 << 10),
