@@ -1,41 +1,34 @@
 """The klang binary that KLANG names: one function for each command that the suite uses."""
 
-import dataclasses
 import json
 import os
 import pathlib
 import subprocess
-import tempfile
-import time
+import sys
 
 from safetensors import safe_open
 
 FIXED = ["--device", "cpu", "--precision", "fp32"]
 
-
-@dataclasses.dataclass
-class Finished:
-    """What a run of the binary printed, how long it took in seconds, and its peak of resident memory in bytes."""
-
-    stdout: str
-    seconds: float
-    peak: int
+MEASURE = pathlib.Path(__file__).parent / "measure.py"
 
 
 def run(*arguments):
-    """Runs klang; a failure is raised with what it said."""
-    command = [os.environ["KLANG"], *map(str, arguments)]
-    start = time.monotonic()
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, encoding="utf-8")
-        stdout = child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.monotonic() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        if child.returncode != 0:
-            raise RuntimeError(f"`klang {' '.join(command[1:])}` ended with {child.returncode}: {said.read().strip()}")
-    return Finished(stdout, seconds, usage.ru_maxrss * 1024)
+    """What klang prints; a failure is raised with what it said."""
+    return started([os.environ["KLANG"], *map(str, arguments)])
+
+
+def measured(*arguments):
+    """The seconds that klang took, from its start, and its peak of resident memory in bytes."""
+    seconds, peak = started([sys.executable, MEASURE, os.environ["KLANG"], *map(str, arguments)]).split()[-2:]
+    return float(seconds), int(peak)
+
+
+def started(command):
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode != 0:
+        raise RuntimeError(f"`{' '.join(map(str, command))}` ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def tensors(path):

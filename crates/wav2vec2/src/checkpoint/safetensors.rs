@@ -13,8 +13,8 @@ use tch::{Kind, Tensor};
 use super::{Entry, Place};
 use crate::error::{Error, Result};
 
-/// Elements that are copied at a time.
-const PIECE: usize = 1 << 20;
+/// Elements that are copied at a time: few, so that they leave nothing behind in the allocator.
+const PIECE: usize = 1 << 16;
 
 /// A tensor in a mapped file.
 struct Located<'a> {
@@ -101,8 +101,13 @@ impl Mapped {
         Ok(Located { kind, shape: info.shape.iter().map(|&size| size as i64).collect(), bytes, start })
     }
 
-    /// Gives the pages of a range back: a model's weights would otherwise stand in memory twice.
+    /// Gives the pages of a range back, and some around it, which the system brings along: a model's weights would
+    /// otherwise stand in memory twice.
     fn forget(&self, start: usize, length: usize) {
+        const AROUND: usize = 1 << 21;
+        let end = (start + length + AROUND).min(self.map.len());
+        let start = start.saturating_sub(AROUND);
+        let length = end - start;
         // SAFETY: the map is of a file and never written: a page that is wanted again is read again.
         #[cfg(unix)]
         #[allow(unsafe_code)]
