@@ -93,8 +93,7 @@ impl ModelConfig {
                 return refuse("adapter_attn_dim", &width, "1 to 16384, or null for none");
             }
             if !self.do_stable_layer_norm || !family.has_key("adapter_attn_dim") {
-                let allowed =
-                    "null: there are adapters in pre-norm blocks (do_stable_layer_norm) of wav2vec2 and hubert only";
+                let allowed = "null: there are adapters in pre-norm blocks (do_stable_layer_norm) of wav2vec2 and hubert only, and low-rank factors (lora) in any";
                 return refuse("adapter_attn_dim", &width, allowed);
             }
         }
