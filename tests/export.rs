@@ -60,7 +60,8 @@ fn the_card_tells_data_scores_and_recipe_and_no_folder_of_this_machine() {
     std::fs::rename(dir.path("run"), dir.path("first")).expect("a run");
     let (recipe, start) = (dir.path("recipe.yaml"), format!("model.init={}", dir.path("first").display()));
     let recipe = recipe.to_str().expect("UTF-8");
-    dir.klang(["train", recipe, "--run", "run", "--set", &start]).succeeds();
+    let select = "data.select={speaker: {not: [carla]}}";
+    dir.klang(["train", recipe, "--run", "run", "--set", &start, "--set", select]).succeeds();
     dir.klang(["export", "run", "out"]).succeeds();
     let card = dir.text("out/README.md");
     let unseen = dir.json_lines("run/metrics.jsonl").into_iter().find(|line| line["kind"] == "test").expect("a test");
@@ -79,6 +80,7 @@ fn the_card_tells_data_scores_and_recipe_and_no_folder_of_this_machine() {
     ] {
         assert!(card.contains(part), "{part} not in:\n{card}");
     }
+    assert!(!card.contains("carla") && card.contains("left out: it may name speakers"), "{card}");
     let here = dir.path("");
     assert!(!card.contains(here.to_str().expect("UTF-8").trim_end_matches('/')), "{card}");
     // A model without a run has a card that asks for what it cannot know.
@@ -95,8 +97,11 @@ fn what_is_there_already_is_not_touched() {
     dir.write("model.old/notes.txt", "of another model");
     dir.klang(["export", "run", "model.new"]).succeeds();
     assert_eq!(dir.names("model.old"), ["notes.txt"]);
+    // An empty folder stays the folder it is: somebody's shell may stand in it.
     std::fs::create_dir(dir.path("empty")).expect("a folder");
-    dir.klang(["export", "run", "empty"]).succeeds();
+    std::os::unix::fs::symlink(dir.path("empty"), dir.path("link")).expect("a link");
+    dir.klang(["export", "run", "link"]).succeeds();
+    assert_eq!(dir.names("empty").len(), 7, "{:?}", dir.names("empty"));
 }
 
 #[test]

@@ -152,6 +152,10 @@ impl Dir {
     pub fn klang<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> TestCommand {
         let mut command = Command::new(env!("CARGO_BIN_EXE_klang"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        // What the user has set for a hub or a proxy is none of a test's.
+        let theirs = |name: &String| name.starts_with("HF_") || name.to_lowercase().ends_with("_proxy");
+        std::env::vars().map(|(name, _)| name).filter(theirs).for_each(|name| _ = command.env_remove(name));
+        command.env("HF_HOME", self.path("hub")).env("NO_PROXY", "127.0.0.1");
         TestCommand { command }
     }
 

@@ -26,7 +26,7 @@ fn serve(dir: &Dir) -> Server {
 
 fn transcribe(dir: &Dir, server: &Server, model: &str, offline: bool) -> TestCommand {
     let command = dir.klang_on_cpu(["transcribe", model, "audio/u3.wav"]);
-    let command = command.env("HF_ENDPOINT", &server.endpoint).env("HF_HOME", dir.path("hub"));
+    let command = command.env("HF_ENDPOINT", &server.endpoint);
     if offline { command.env("HF_HUB_OFFLINE", "1") } else { command }
 }
 
@@ -47,14 +47,27 @@ fn a_hubs_model_is_fetched_once_and_then_works_without_the_hub() {
 }
 
 #[test]
-fn a_recipe_starts_from_a_hubs_model_and_names_its_commit() {
+fn a_recipe_starts_from_a_hubs_model_and_goes_on_from_the_same_commit() {
     let dir = Dir::with_model();
     let server = serve(&dir);
-    let command = dir.klang(["train", "recipe.yaml", "--run", "second", "--set", &format!("model.init={MODEL}")]);
-    let command = command.env("HF_ENDPOINT", &server.endpoint).env("HF_HOME", dir.path("hub"));
-    command.succeeds().says(&[&format!("starting from {MODEL}@{COMMIT}")]);
-    let run = dir.json_lines("second/metrics.jsonl").remove(0);
-    assert_eq!(run["start"], format!("{MODEL}@{COMMIT}"));
+    let later = "fedcba9876543210fedcba9876543210fedcba98";
+    for (number, name) in [MODEL.to_string(), format!("{MODEL}@main"), format!("{MODEL}@{COMMIT}")].iter().enumerate() {
+        server.state().revisions.insert("main".into(), COMMIT.into());
+        let (run, init) = (format!("run{number}"), format!("model.init={name}"));
+        let train = |more: &[&str]| {
+            let command: Vec<&str> =
+                ["train", "recipe.yaml", "--run", &run, "--set", &init].iter().chain(more).copied().collect();
+            dir.klang(command).env("HF_ENDPOINT", &server.endpoint)
+        };
+        let pinned = format!("{MODEL}@{COMMIT}");
+        train(&[]).succeeds().says(&[&format!("starting from {pinned}")]);
+        assert_eq!(dir.json_lines(&format!("{run}/metrics.jsonl"))[0]["start"], *pinned);
+        assert!(dir.text(&format!("{run}/recipe.yaml")).contains(&format!("init: {pinned}")));
+        // What the name means by then is another model.
+        server.state().revisions.insert("main".into(), later.into());
+        server.state().revisions.insert(later.into(), later.into());
+        train(&["--resume"]).succeeds().says(&["resuming after update 1"]);
+    }
 }
 
 #[test]
@@ -73,8 +86,8 @@ fn a_model_that_there_is_not() {
     let dir = Dir::with_model();
     let server = serve(&dir);
     server.state().refuses = Some((404, "RepoNotFound"));
-    transcribe(&dir, &server, "nobody/nothing", false).refused_with(1).says(&["nobody/nothing"]);
+    transcribe(&dir, &server, "nobody/nothing", false).refused_with(2).says(&["nobody/nothing"]);
     dir.klang_on_cpu(["transcribe", "run", "audio/u3.wav", "--language", "tur"])
-        .refused_with(1)
+        .refused_with(2)
         .says(&["language `tur`", "no adapters"]);
 }

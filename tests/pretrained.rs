@@ -71,7 +71,7 @@ fn a_language_brings_its_adapter_and_its_letters() {
         .collect();
     assert_eq!(second, spelt);
     let unknown = ["transcribe", "mms", "audio/u3.wav", "--language", "ccc"];
-    dir.klang_on_cpu(unknown).refused_with(1).says(&["language `ccc`", "bbb"]);
+    dir.klang_on_cpu(unknown).refused_with(2).says(&["language `ccc`", "bbb"]);
 }
 
 #[test]
@@ -113,7 +113,12 @@ fn a_model_that_lacks_what_its_configuration_promises_is_not_opened() {
 fn a_mistyped_path_stays_a_path() {
     let dir = Dir::with_model();
     dir.write("runs/digits/recipe.yaml", "");
-    dir.klang_on_cpu(["transcribe", "runs/digtis", "audio/u0.wav"])
-        .refused_with(1)
-        .says(&["runs/digtis: no such folder"]);
+    let said = ["runs/digtis: no such folder", "@main"];
+    dir.klang_on_cpu(["transcribe", "runs/digtis", "audio/u0.wav"]).refused_with(1).says(&said);
+    // In a recipe elsewhere, whose paths start at its own folder.
+    write_recipe(&dir, "runs/digtis", "");
+    let recipe = dir.path("recipe.yaml");
+    let elsewhere = Dir::new();
+    let said = ["runs/digtis: no such folder"];
+    elsewhere.klang(["check", recipe.to_str().expect("UTF-8")]).refused_with(2).says(&said);
 }

@@ -5,6 +5,7 @@ on a CPU. Each stand-in has the library's name and symbol version and every func
 process. torch itself loads them, as it does pip's nvidia packages, from nvidia/cu13/lib of a folder on the path.
 """
 
+import os
 import pathlib
 import re
 import subprocess
@@ -17,7 +18,8 @@ CUDA_SYMBOL = re.compile(r"(cu|nccl|nv)\w+")
 
 
 def lines(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    plain = os.environ | {"LC_ALL": "C"}  # objdump speaks the user's language
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=plain).stdout.splitlines()
 
 
 def needed(library):

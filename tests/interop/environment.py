@@ -45,7 +45,7 @@ def imports_torch(python):
 
 
 def install(folder, python, torch):
-    venv.create(folder, with_pip=True, clear=True)
+    venv.create(folder, with_pip=True, clear=True, symlinks=True)
     pip(python, "-r", HERE / "requirements.txt")
     packages = next(folder.glob("lib/python3.*/site-packages"))
     if torch is None:

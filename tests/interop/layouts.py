@@ -54,9 +54,30 @@ LAYOUTS = {
 }
 
 
+def holds(file, part):
+    """A mark of a layout: that a file of it is there and holds a text, such as a name or a type in a header."""
+    return lambda folder: any(part in path.read_bytes() for path in folder.glob(file))
+
+
+# What tells each from the others, whatever the libraries that write them do one day.
+MARKS = {
+    "sharded-safetensors": holds("model.safetensors.index.json", b"-of-"),
+    "bin-zip": holds("pytorch_model.bin", b"PK"),
+    "bin-legacy": lambda folder: (folder / "pytorch_model.bin").read_bytes()[:1] == b"\x80",
+    "bin-sharded": holds("pytorch_model.bin.index.json", b"-of-"),
+    "bin-old-names": holds("pytorch_model.bin", b"weight_g"),
+    "old-names": holds("model.safetensors", b"weight_g"),
+    "fp16": holds("model.safetensors", b'"F16"'),
+    "bf16": holds("model.safetensors", b'"BF16"'),
+}
+
+
 def write(layout, model, original, folder):
     """Writes `model`, whose folder is `original`, into `folder` in a layout."""
     weights = load_file(original / "model.safetensors")
     shutil.copytree(original, folder)
     (folder / "model.safetensors").unlink()
     LAYOUTS[layout](model, weights, folder)
+    mark = MARKS[layout]
+    if not mark(folder):
+        raise RuntimeError(f"{folder} is not of the layout {layout}: {sorted(path.name for path in folder.iterdir())}")

@@ -67,7 +67,7 @@ pub enum Command {
 /// Which model.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArguments {
-    /// A run folder, a folder in transformers' layout, or a hub name such as facebook/wav2vec2-base-960h[@REVISION]
+    /// A run folder, a folder in transformers' layout, or a hub's OWNER/NAME or OWNER/NAME@REVISION
     pub model: PathBuf,
     /// The language whose adapter and vocabulary to use, of a model that has several (MMS)
     #[arg(long, value_name = "CODE")]

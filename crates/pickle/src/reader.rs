@@ -1,7 +1,7 @@
 //! The bytes of one pickle, taken from the front; no length that a pickle claims is believed beyond what follows.
 
-/// Digits of the longest integer that is read as text: what CPython itself converts.
-const MAX_DIGITS: usize = 4300;
+/// Digits of the longest integer that is read as text: the legacy format's magic number has 24.
+const MAX_DIGITS: usize = 64;
 
 /// What is wrong at a place in a pickle; the file's name joins it further up.
 #[derive(Debug)]

@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
 use common::{LEGACY_HEAD, archive, legacy, legacy_with_storage, open, refusal, refused, tensor};
 use klang_pickle::Error;
 use zip::CompressionMethod;
@@ -372,12 +370,10 @@ fn a_bomb_of_compressed_zeros_is_refused() {
 }
 
 #[test]
-fn hostile_files_are_refused_in_little_time() {
-    let start = Instant::now();
-    // A long text recalled as module and name again and again, and numbers of thousands of digits.
+fn names_recalled_without_end_and_endless_numbers_are_refused() {
     let long = [&b"X"[..], &(1u32 << 20).to_le_bytes(), &vec![b'x'; 1 << 20], b"q\x00"].concat();
     refused(&[&long[..], &b"h\x00h\x00\x93".repeat(1000), b"."].concat());
-    let digits = [&b"("[..], &[b"L", &b"9".repeat(4300)[..], b"L\n"].concat().repeat(50), b"t."].concat();
-    open(&legacy(&digits)).unwrap();
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    // What it takes to convert grows with the square of the digits.
+    refused(&[&b"(L"[..], &b"9".repeat(65), b"L\nt."].concat());
+    open(&legacy(&[&b"(L"[..], &b"9".repeat(64), b"L\nt."].concat())).unwrap();
 }

@@ -113,7 +113,7 @@ pub enum Error {
         /// What was given.
         given: String,
         /// The hub's answer.
-        source: klang_hub::Error,
+        source: Box<klang_hub::Error>,
     },
     /// The model.
     #[error(transparent)]
@@ -140,23 +140,26 @@ pub enum Error {
 impl Error {
     /// Whether the command or the recipe was wrong, rather than the work.
     pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
+        use klang_hub::Error as Hub;
+        match self {
             Error::RecipeFile { .. }
-                | Error::RecipeValue { .. }
-                | Error::Set { .. }
-                | Error::BeforeWork(_)
-                | Error::Device { .. }
-                | Error::Run { .. }
-                | Error::Export { .. }
-                | Error::Wav2Vec2(klang_wav2vec2::Error::Config { .. })
-                | Error::HubName {
-                    source: klang_hub::Error::Name { .. }
-                        | klang_hub::Error::Setting { .. }
-                        | klang_hub::Error::NoSuchLanguage { .. },
-                    ..
-                }
-        )
+            | Error::RecipeValue { .. }
+            | Error::Set { .. }
+            | Error::BeforeWork(_)
+            | Error::Device { .. }
+            | Error::Run { .. }
+            | Error::Export { .. }
+            | Error::Wav2Vec2(klang_wav2vec2::Error::Config { .. }) => true,
+            Error::HubName { source, .. } => matches!(
+                **source,
+                Hub::Name { .. }
+                    | Hub::Setting { .. }
+                    | Hub::NoSuchModel { .. }
+                    | Hub::NoSuchRevision { .. }
+                    | Hub::NoSuchLanguage { .. }
+            ),
+            _ => false,
+        }
     }
 
     pub(crate) fn before_work(error: impl Into<Error>) -> Error {

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 /// Writes `bytes` to a sibling temporary file, syncs it, and renames it to `path`.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = parent(path);
     let attempt = || {
         let mut file =
             tempfile::Builder::new().prefix(".klang-").suffix(".tmp").permissions(shared()).tempfile_in(folder)?;
@@ -16,6 +16,11 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         file.persist(path).map_err(|error| error.error)
     };
     attempt().map(drop).map_err(Error::io(path))
+}
+
+/// The folder that a file or folder is in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Temporary files are made for their owner alone; a run is for whoever may read its folder.
@@ -42,13 +47,26 @@ pub(crate) fn clear_leftovers(folder: &Path) {
     }
 }
 
-/// Puts a finished temporary folder where there is none, or an empty one.
+/// Puts a finished temporary folder where there is none.
 pub(crate) fn place_folder(fresh: tempfile::TempDir, folder: &Path) -> Result<()> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(fresh.path(), mode).map_err(Error::io(folder))?;
-    // The system refuses this where something has come into the folder meanwhile.
+    // The system refuses this where something has come there meanwhile.
     std::fs::rename(fresh.path(), folder).map_err(Error::io(folder))?;
     let _ = fresh.keep();
+    Ok(())
+}
+
+/// Moves what a finished temporary folder inside `folder` holds up into it, `last` behind all the others: somebody's shell
+/// may stand in an empty folder, or a disk be mounted on it.
+pub(crate) fn empty_into(fresh: tempfile::TempDir, folder: &Path, last: &str) -> Result<()> {
+    let entries = std::fs::read_dir(fresh.path()).map_err(Error::io(fresh.path()))?;
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort_by_key(|name| name == last);
+    for name in names {
+        let target = folder.join(&name);
+        std::fs::rename(fresh.path().join(&name), &target).map_err(Error::io(target))?;
+    }
     Ok(())
 }
 

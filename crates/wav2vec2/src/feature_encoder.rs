@@ -137,7 +137,9 @@ fn gelu(mut hidden: Tensor) -> Result<Tensor> {
 fn time_norm(hidden: Tensor, weight: &Tensor, bias: &Tensor, frames: &Frames) -> Result<Tensor> {
     let kind = hidden.kind();
     // Padded frames become zeros, so that nothing they held reaches a sum, or the layers above.
-    let hidden = frames.zero_padding(hidden.f_to_kind(Kind::Float)?)?; // (batch, frame, channel)
+    let float = hidden.f_to_kind(Kind::Float)?;
+    drop(hidden);
+    let hidden = frames.zero_padding(float)?; // (batch, frame, channel)
     let (variance, mean) = match &frames.valid {
         None => hidden.f_var_mean_correction([1i64].as_slice(), 0, true)?, // (batch, 1, channel)
         Some(_) => {

@@ -342,7 +342,7 @@ fn a_pickle_that_would_run_something() {
     // What `os.system('true')` and `eval('1')` are to a pickle.
     for (global, program) in [
         ("os.system", &b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R."[..]),
-        ("builtins.eval", b"\x80\x02cbuiltins\neval\nX\x01\0\0\01\x85R."),
+        ("builtins.eval", b"\x80\x02cbuiltins\neval\nX\x01\0\0\x001\x85R."),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pytorch_model.bin");

@@ -155,7 +155,7 @@ impl VocabularyDifference {
 }
 
 impl fmt::Display for VocabularyDifference {
-    /// `2 new tokens: ŋ ɛ; 1 gone: q; special tokens gone: [unknown]; 2 with another id: a (5 → 4) b (6 → 5)`, each list bounded..
+    /// `2 new tokens: ŋ ɛ; 1 gone: q; special tokens gone: [unknown]; 2 with another id: a (5 → 4) b (6 → 5)`, each list bounded
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return f.write_str("the same tokens");

@@ -99,26 +99,6 @@ impl Vocabulary {
         assemble(Parts::own(in_id_order(read_flat(json.as_ref(), file)?, file)?), specials, file)
     }
 
-    /// This vocabulary with the tokens of an `added_tokens.json` behind its own, all of them special. Models fine-tuned with
-    /// transformers often have `<s>` and `</s>` there, and a head that is larger by these.
-    ///
-    /// # Errors
-    /// Those of [`Vocabulary::from_vocab_json`].
-    pub fn with_added_tokens(mut self, json: impl AsRef<[u8]>, file: &Path) -> Result<Self, Error> {
-        let own = self.tokens.iter().zip(0_u64..).map(|(token, id)| (token.clone(), id));
-        // A token that repeats one of ours with its id adds nothing.
-        let mut entries: Vec<_> = own.collect();
-        for (token, id) in read_flat(json.as_ref(), file)? {
-            let known = usize::try_from(id).ok().and_then(|id| self.tokens.get(id));
-            if known != Some(&token) {
-                entries.push((token, id));
-            }
-        }
-        self.tokens = in_id_order(entries, file)?;
-        self.special.resize(self.tokens.len(), true);
-        Ok(self)
-    }
-
     /// How many tokens there are, special ones included: the size of the model's head. At least 1.
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // the blank is always there

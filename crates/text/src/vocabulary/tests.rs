@@ -79,18 +79,6 @@ fn other_names_are_taken_from_the_tokenizer() {
 }
 
 #[test]
-fn added_tokens_extend_the_head() {
-    let vocabulary = read(r#"{"<pad>": 0, "a": 1}"#).unwrap();
-    let extended = vocabulary
-        .clone()
-        .with_added_tokens(r#"{"<s>": 2, "</s>": 3, "<pad>": 0}"#, Path::new("added_tokens.json"))
-        .unwrap();
-    assert_eq!(extended.tokens(), ["<pad>", "a", "<s>", "</s>"]);
-    assert_eq!(extended.decode(&[2, 1, 3]), "a");
-    assert!(matches!(vocabulary.with_added_tokens(r#"{"<s>": 3}"#, Path::new("x")), Err(Error::TokenIdRange { .. })));
-}
-
-#[test]
 fn special_tokens_in_text_name_the_text() {
     for (text, token) in [("a|b", "\"|\""), ("x <pad>", "<pad>"), ("<unk> y", "<unk>")] {
         let message = Vocabulary::from_texts(["fine", text]).unwrap_err().to_string();

@@ -121,10 +121,30 @@ fn recipe(card: &mut String, run: &RunFolder) -> Result<()> {
     let text = std::fs::read_to_string(run.recipe()).map_err(Error::io(run.recipe()))?;
     let refuse = |message: String| Error::RecipeFile { path: run.recipe(), message };
     let mut document: Value = serde_yaml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+    leave_out_names(&mut document);
     shorten(&mut document);
     let text = serde_yaml::to_string(&document).map_err(|error| refuse(error.to_string()))?;
     let _ = write!(card, "## Recipe\n\n```yaml\n{}\n```\n\n", text.trim_end());
     Ok(())
+}
+
+/// Takes out what selects speakers: their names are not the author's to publish by an oversight.
+fn leave_out_names(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(leave_out_names),
+        Value::Object(map) => {
+            for (key, value) in map {
+                let empty = value.as_object().is_none_or(|inner| inner.is_empty());
+                match key.as_str() {
+                    "select" | "variables" if !empty => {
+                        *value = Value::String("(left out: it may name speakers)".into())
+                    }
+                    _ => leave_out_names(value),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Leaves of every path its last part.

@@ -21,15 +21,13 @@ use crate::run::RunFolder;
 /// # Errors
 /// A model that cannot be opened or cannot be folded, or a folder that holds something already.
 pub fn export(source: &ModelSource, given: &Path, folder: &Path, own: Own) -> Result<()> {
-    // `.` has no parent to write beside.
-    let folder = &std::path::absolute(folder).map_err(Error::io(folder))?;
-    let refuse = |message: String| Err(Error::Export { path: folder.clone(), message });
-    let taken = match std::fs::read_dir(folder) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+    let refuse = |message: String| Err(Error::Export { path: folder.into(), message });
+    let held = match std::fs::read_dir(folder) {
+        Ok(entries) => Some(entries.count()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(Error::io(folder)(error)),
     };
-    if taken {
+    if held.is_some_and(|held| held > 0) {
         return refuse("holds something already; give a folder that is not there yet, or an empty one".into());
     }
     // Nothing is computed, and in full precision.
@@ -41,7 +39,10 @@ pub fn export(source: &ModelSource, given: &Path, folder: &Path, own: Own) -> Re
         return refuse(format!("{reason}; --as-is keeps the model as it is, for klang alone"));
     }
     let card = card::card(&model, source, RunFolder::around(given).as_ref(), own)?;
-    let fresh = model.write_beside(folder, own)?;
+    let fresh = model.write_in(if held.is_some() { folder } else { files::parent(folder) }, own)?;
     files::write(&fresh.path().join("README.md"), card.as_bytes())?;
-    files::place_folder(fresh, folder)
+    match held {
+        Some(_) => files::empty_into(fresh, folder, "config.json"),
+        None => files::place_folder(fresh, folder),
+    }
 }

@@ -118,15 +118,14 @@ impl Recogniser {
     /// # Errors
     /// A failing file system; the old folder then still stands, whole.
     pub fn save(&self, folder: &Path, own: Own) -> Result<()> {
-        files::replace_folder(self.write_beside(folder, own)?, folder)
+        files::replace_folder(self.write_in(files::parent(folder), own)?, folder)
     }
 
-    /// Writes the model as a folder of a temporary name beside `folder`.
-    pub(crate) fn write_beside(&self, folder: &Path, own: Own) -> Result<tempfile::TempDir> {
-        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        files::make_folder(parent)?;
+    /// Writes the model as a folder of a temporary name in `place`.
+    pub(crate) fn write_in(&self, place: &Path, own: Own) -> Result<tempfile::TempDir> {
+        files::make_folder(place)?;
         let fresh =
-            tempfile::Builder::new().prefix(".model-").suffix(".tmp").tempdir_in(parent).map_err(Error::io(parent))?;
+            tempfile::Builder::new().prefix(".model-").suffix(".tmp").tempdir_in(place).map_err(Error::io(place))?;
         save_weights(&fresh.path().join("model.safetensors"), &self.parameters(), &self.spec.config, own)?;
         self.spec.write(fresh.path(), own)?;
         Ok(fresh)

@@ -34,11 +34,12 @@ pub fn find_model(given: &Path, language: Option<&str>, observer: &mut dyn Obser
     if given.is_file() {
         return Ok(found(given.into()));
     }
-    // `runs/digtis` beside a folder `runs` is a mistyped path, and no stranger's business.
-    let beside = given.parent().is_some_and(Path::is_dir);
-    if let Some(name) = given.to_str().filter(|name| !given.exists() && !beside && ModelName::looks_like(name)) {
+    // `runs/digtis` beside a folder `runs` is a mistyped path, and no stranger's business; `runs/digtis@main` is none.
+    let beside = given.parent().is_some_and(Path::is_dir) && !given.to_string_lossy().contains('@');
+    let name = given.to_str().filter(|name| !given.exists() && ModelName::looks_like(name));
+    if let Some(name) = name.filter(|_| !beside) {
         return fetch(name, language, observer).map_err(|error| match error {
-            Error::Hub(source) => Error::HubName { given: name.into(), source },
+            Error::Hub(source) => Error::HubName { given: name.into(), source: Box::new(source) },
             other => other,
         });
     }
@@ -46,7 +47,9 @@ pub fn find_model(given: &Path, language: Option<&str>, observer: &mut dyn Obser
     let folder = folder.into_iter().find(|path| path.join("config.json").is_file());
     folder.map(found).ok_or_else(|| Error::Model {
         path: given.into(),
-        message: if given.exists() {
+        message: if beside && name.is_some() {
+            "no such folder, in a folder that is here; for a hub's model of this name write @main behind it".into()
+        } else if given.exists() {
             "no model: neither best/config.json, last/config.json nor config.json is in it".into()
         } else {
             "no such folder; allowed: a run folder, a folder in transformers' layout, a fairseq checkpoint, or a hub's OWNER/NAME".into()
@@ -125,7 +128,7 @@ impl ModelSource {
                 format!("language `{language}`: no adapter of it here; there are {some}{more}")
             }
         };
-        Err(Error::Model { path: self.path.clone(), message })
+        Err(Error::before_work(Error::Model { path: self.path.clone(), message }))
     }
 
     /// The languages that there are adapters of, sorted.

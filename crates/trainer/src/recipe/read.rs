@@ -108,7 +108,9 @@ fn resolve_paths(document: &mut Value, folder: &Path) {
     }
     if let Some(Value::String(init)) = document.pointer_mut("/model/init") {
         let beside = folder.join(&*init);
-        if init != "random" && beside.exists() {
+        // A mistyped name in a folder that is here is a path too, and no hub's.
+        let in_folder = init.contains('/') && !init.contains('@') && beside.parent().is_some_and(Path::is_dir);
+        if init != "random" && (beside.exists() || in_folder) {
             *init = beside.to_string_lossy().into_owned();
         }
     }

@@ -6,6 +6,8 @@ mod state;
 
 use std::path::{Path, PathBuf};
 
+use klang_hub::ModelName;
+
 use crate::error::{Error, Result};
 use crate::files;
 use crate::recipe::Recipe;
@@ -77,10 +79,15 @@ impl RunFolder {
         runs.find(|run| run.recipe().is_file() && [&run.path, &run.best(), &run.last()].iter().any(|own| *own == path))
     }
 
-    /// The hub's model of its recipe with the commit, where `init` is that model without one.
+    /// The hub's model of its recipe with the commit, where `init` is that model without one, or by a branch or tag.
     pub fn pinned(&self, init: &str) -> Option<String> {
         let old = Recipe::read(&self.recipe(), &[]).ok()?.model.init;
-        old.strip_prefix(init).is_some_and(|commit| commit.starts_with('@')).then_some(old)
+        let (was, given): (ModelName, ModelName) = (old.parse().ok()?, init.parse().ok()?);
+        let commit = |name: &ModelName| {
+            name.revision()
+                .is_some_and(|revision| revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        };
+        (was.id() == given.id() && commit(&was) && !commit(&given)).then_some(old)
     }
 
     /// The folder.

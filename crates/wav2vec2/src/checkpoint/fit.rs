@@ -31,10 +31,11 @@ impl Checkpoint {
     /// Fits the checkpoint to a model's parameters (names from the root: `wav2vec2.…`, `lm_head.…`); only their names,
     /// shapes and types are looked at. `root` is the family's.
     ///
-    /// Only these may be missing: the head with [`Head::Fresh`], KL-Norm's own parameters when the checkpoint is a stock
-    /// model's (γ and β then come from its LayerNorm), adapters and low-rank factors when it has none at all, and the mask
-    /// embedding. Only these may be extra: the head with [`Head::Fresh`], pretraining's quantiser and projections, the mask
-    /// embedding, and KL-Norm's own parameters in a model without it (its LayerNorm then takes the folded values).
+    /// Only these may be missing: the head with [`Head::Fresh`]; KL-Norm's own parameters where the checkpoint has a
+    /// LayerNorm (γ and β then come from it), and of another KL-Norm those whose start changes nothing (a; U and V where it
+    /// has neither); adapters and low-rank factors when it has none at all; the mask embedding. Only these may be extra: the
+    /// head with [`Head::Fresh`]; pretraining's quantiser and projections; the mask embedding; KL-Norm's a and s, which
+    /// evaluation never sees, and all of one whose fold a LayerNorm has taken.
     ///
     /// # Errors
     /// [`Error::Mismatch`] with a line for every tensor that does not fit.
@@ -77,7 +78,11 @@ impl Checkpoint {
                 None if names::is_mask_embedding(name)
                     || names::is_lora(name)
                     || (names::is_adapter(name) && !adapted)
-                    || own_of_kl_norm(name, holds_kl_norm(&tensors, name)) =>
+                    || own_of_kl_norm(
+                        name,
+                        holds(&tensors, name, "gamma"),
+                        holds(&tensors, name, "u") || holds(&tensors, name, "v"),
+                    ) =>
                 {
                     fit.fresh.push(name.clone());
                 }
@@ -94,7 +99,7 @@ impl Checkpoint {
         for (name, (_, entry)) in left_over {
             let expected = names::is_pretraining(name)
                 || names::is_mask_embedding(name)
-                || kl_norm_left_over(&name, &tried)
+                || kl_norm_left_over(name, &tried)
                 || folded.contains(name)
                 || (names::is_head(name) && head == Head::Fresh);
             if expected {
@@ -142,10 +147,12 @@ fn problem(entry: &Entry, parameter: &Tensor) -> Option<String> {
 
 /// Whether a parameter of KL-Norm may start afresh: all but γ and β at the site of a LayerNorm; at the site of another
 /// KL-Norm only those whose start changes nothing of what it computes.
-fn own_of_kl_norm(name: &str, at_kl_norm: bool) -> bool {
+fn own_of_kl_norm(name: &str, at_kl_norm: bool, at_low_rank: bool) -> bool {
     let part = names::kl_norm_parts(name).map(|(_, part)| part);
     match part {
-        Some("a" | "u" | "v") => true,
+        Some("a") => true,
+        // Of a low-rank term both, and where there is none: its U then starts at zero.
+        Some("u" | "v") => !at_low_rank,
         Some("w" | "b" | "s") => !at_kl_norm,
         _ => false,
     }
@@ -166,10 +173,10 @@ fn no_layer_norm(tensors: &BTreeMap<String, (&str, &Entry)>, name: &str) -> bool
     site.is_some_and(|site| tensors.contains_key(&format!("{site}.{}.u", crate::norm::KL_NORM)))
 }
 
-/// Whether the checkpoint's own KL-Norm stands at the site of this parameter.
-fn holds_kl_norm(tensors: &BTreeMap<String, (&str, &Entry)>, name: &str) -> bool {
-    let site = names::kl_norm_parts(name).map(|(site, _)| format!("{site}.{}.gamma", crate::norm::KL_NORM));
-    site.is_some_and(|gamma| tensors.contains_key(&gamma))
+/// Whether the checkpoint has a part of a KL-Norm of its own at the site of this parameter.
+fn holds(tensors: &BTreeMap<String, (&str, &Entry)>, name: &str, part: &str) -> bool {
+    let part = names::kl_norm_parts(name).map(|(site, _)| format!("{site}.{}.{part}", crate::norm::KL_NORM));
+    part.is_some_and(|part| tensors.contains_key(&part))
 }
 
 /// The stock LayerNorm parameter that KL-Norm's γ or β starts from.

@@ -9,15 +9,14 @@ use super::fairseq::{self, FairseqModel};
 use super::{Entry, Place};
 use crate::error::{Error, Result};
 
+/// The model that a file says it is.
+type Model = Option<FairseqModel>;
+
 /// Where fairseq keeps the weights.
 const MODEL: &str = "model";
 
 /// Every tensor of a file by name, as one of source `number`, and the model's shape where the file is fairseq's.
-pub(super) fn entries(
-    torch: &TorchFile,
-    path: &Path,
-    number: usize,
-) -> Result<(Vec<(String, Entry)>, Option<FairseqModel>)> {
+pub(super) fn entries(torch: &TorchFile, path: &Path, number: usize) -> Result<(Vec<(String, Entry)>, Model)> {
     let is_fairseq = torch.root().get(MODEL).is_some_and(|model| model.as_tensor().is_none());
     let tensors = torch.tensors(if is_fairseq { &[MODEL] } else { &[] })?;
     let mut entries = Vec::with_capacity(tensors.len());
