@@ -126,6 +126,12 @@ impl TorchFile {
         Err(Error::NotTensors { path: self.path.clone(), at: at(), problems })
     }
 
+    /// Gives back the memory that what was read so far of the file takes; it is read again where it is wanted again. Whoever
+    /// copies one tensor after the other would else have the whole file in memory beside the copies.
+    pub fn release(&self) {
+        self.source.release();
+    }
+
     /// The elements of a tensor of this file, little-endian, in C order whatever its strides. They are borrowed from the
     /// file where they lie there so; a compressed storage is unpacked anew at every call.
     ///

@@ -41,4 +41,14 @@ impl Source {
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         Ok(Source::Mapped(Arc::new(map)))
     }
+
+    /// Gives the map's pages back to the system, which brings them again where they are read again.
+    pub(crate) fn release(&self) {
+        #[cfg(unix)]
+        if let Source::Mapped(map) = self {
+            // SAFETY: the map is of a file and never written: a page that is wanted again is read again.
+            #[allow(unsafe_code)]
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
 }

@@ -167,7 +167,11 @@ impl Checkpoint {
         let (entry, kind) = self.entry(name)?;
         tch::no_grad(|| match &self.sources[entry.source] {
             Source::Safetensors(mapped) => mapped.copy(&entry.original, target),
-            Source::Torch(file) => Ok(target.shallow_clone().f_copy_(&torch::tensor(file, entry, kind)?)?),
+            Source::Torch(file) => {
+                target.shallow_clone().f_copy_(&torch::tensor(file, entry, kind)?)?;
+                file.release();
+                Ok(())
+            }
         })
     }
 
