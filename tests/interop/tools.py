@@ -3,13 +3,13 @@
 import ctranslate2
 import numpy
 import onnxruntime
-import torch
 import transformers
 from ctranslate2.converters import TransformersConverter
 from transformers import AutoModelForCTC
 
 import audio
 import klang
+import onnx_export
 import reference
 import report
 
@@ -51,26 +51,10 @@ def klang_logits(run, folder, path):
     return stages["logits"]
 
 
-class LogitsAlone(torch.nn.Module):
-    """A model of one input and one output, as ONNX is to have it."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, samples):
-        return self.model(input_values=samples).logits
-
-
 def onnx(name, run, folder, work):
-    """torch.export's exporter, with utterances of any length; the older one, by tracing, gives wrong logits."""
     model = AutoModelForCTC.from_pretrained(folder).eval()
     path = work / f"{name}.onnx"
-    length = torch.export.Dim("length", min=1000)
-    torch.onnx.export(
-        LogitsAlone(model).eval(), (torch.randn(1, audio.RATE),), path, input_names=["samples"],
-        output_names=["logits"], dynamo=True, dynamic_shapes={"samples": {1: length}}, verbose=False,
-    )
+    onnx_export.write(model, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     errors = {}
     for recording in audio.recordings(3):

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::process::{self, cargo};
-use crate::project::Project;
+use crate::project::{Project, free_name};
 use crate::setup;
 
 const KLANG: &str = "target/release/klang";
@@ -48,13 +48,6 @@ pub fn run(project: &Project, options: &setup::Options) -> Result<()> {
 
 fn klang() -> Command {
     Command::new(KLANG)
-}
-
-/// `base`, or the first of `base-2`, `base-3`, … that is not taken: a demo never writes over an earlier run.
-fn free_name(base: &str, taken: impl Fn(&str) -> bool) -> String {
-    let numbered = (2..).map(|number| format!("{base}-{number}"));
-    let mut names = std::iter::once(base.to_string()).chain(numbered);
-    names.find(|name| !taken(name)).unwrap_or_else(|| base.to_string())
 }
 
 /// An utterance to show: its audio, from the manifest's folder, and what is said in it.
@@ -99,14 +92,6 @@ impl Stages {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_demo_takes_the_first_free_name() {
-        let taken = |names: &'static [&'static str]| move |name: &str| names.contains(&name);
-        assert_eq!(free_name("digits", taken(&[])), "digits");
-        assert_eq!(free_name("digits", taken(&["digits"])), "digits-2");
-        assert_eq!(free_name("digits", taken(&["digits", "digits-2", "digits-4"])), "digits-3");
-    }
 
     #[test]
     fn the_sample_comes_with_its_reference() {

@@ -1,5 +1,6 @@
-//! The project's own errands: `cargo xtask setup`, `cargo xtask demo`, `cargo xtask test`.
+//! The project's own errands: `cargo xtask setup`, `demo`, `test` and `bench`.
 
+mod bench;
 mod demo;
 mod install;
 mod libtorch;
@@ -33,6 +34,8 @@ enum Errand {
     Demo(setup::Options),
     /// Set-up, then every test of the workspace; what follows `--` goes to `cargo test`
     Test(test::Options),
+    /// Compares klang with transformers, ONNX Runtime and CTranslate2 in speed and memory: docs/benchmarks.md
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Errand::Setup(options) => setup::run(&project, options),
         Errand::Demo(options) => demo::run(&project, options),
         Errand::Test(options) => test::run(&project, options),
+        Errand::Bench(options) => bench::run(&project, options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,3 +25,23 @@ impl Project {
         self.root.join(".libtorch")
     }
 }
+
+/// `base`, or the first of `base-2`, `base-3`, … that is not taken: nothing is written over what an earlier call left.
+pub fn free_name(base: &str, taken: impl Fn(&str) -> bool) -> String {
+    let numbered = (2..).map(|number| format!("{base}-{number}"));
+    let mut names = std::iter::once(base.to_string()).chain(numbered);
+    names.find(|name| !taken(name)).unwrap_or_else(|| base.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_free_name_is_taken() {
+        let taken = |names: &'static [&'static str]| move |name: &str| names.contains(&name);
+        assert_eq!(free_name("digits", taken(&[])), "digits");
+        assert_eq!(free_name("digits", taken(&["digits"])), "digits-2");
+        assert_eq!(free_name("digits", taken(&["digits", "digits-2", "digits-4"])), "digits-3");
+    }
+}

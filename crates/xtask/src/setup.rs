@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::{install, prerequisites};
 
 /// Which package set, where the machine should not decide.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub struct Options {
     /// Install all that CUDA needs (4.9 GB) even where no NVIDIA driver is seen
     #[arg(long, conflicts_with = "cpu")]

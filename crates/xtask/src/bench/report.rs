@@ -1,0 +1,198 @@
+//! Tables of what was measured.
+
+use super::cargo_bench::Bench;
+use super::contender::Setting;
+use super::part::{Clock, Part};
+use super::rounds::{Agreement, Outcome};
+use super::runner::Measurement;
+use super::statistics::{Spread, ratios};
+use super::table::{Align, Table};
+
+/// Which of a run's figures.
+type Figure = fn(&Measurement, Clock, bool) -> f64;
+
+/// A part's sentence, its table, and for training the table of epochs.
+pub fn part(part: &Part, outcomes: &[Outcome], rounds: usize, audio_seconds: Option<f64>) -> String {
+    let audio = audio_seconds.map(|seconds| format!(" {seconds:.0} s of audio.")).unwrap_or_default();
+    let clock = match part.clock {
+        Clock::Whole => "Counted: the whole process, for all.",
+        Clock::KlangWhole => {
+            "Counted: klang's whole process; of the others the work alone, without imports, opening the model and a warm-up."
+        }
+        Clock::Work => "Counted: the epochs alone, for all.",
+    };
+    let plural = if rounds == 1 { "" } else { "s" };
+    let mut text =
+        format!("{}{audio} {rounds} round{plural}. {clock}\n\n{}", part.about, times(part, outcomes, audio_seconds));
+    if outcomes.iter().any(|outcome| outcome.runs.iter().any(|run| !run.epochs.is_empty())) {
+        text += &format!("\n{}", epochs(outcomes));
+    }
+    text
+}
+
+fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> String {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("contender", Left),
+        ("setting", Left),
+        ("seconds", Right),
+        ("min to max", Right),
+        ("× real time", Right),
+        ("over klang", Right),
+        ("min to max", Right),
+        ("whole process, s", Right),
+        ("over klang", Right),
+        ("peak, MiB", Right),
+        ("texts equal", Right),
+    ]);
+    let counted: Figure = |run, clock, is_klang| run.counted(clock, is_klang);
+    let whole: Figure = |run, _, _| run.whole_seconds;
+    for outcome in outcomes {
+        let setting = outcome.setting.map(|setting: Setting| setting.to_string()).unwrap_or_default();
+        let Some(seconds) = spread(part, outcome, counted) else {
+            table.row([outcome.name.into(), setting, "failed".into()]);
+            continue;
+        };
+        let over = |figure| outcomes.first().and_then(|klang| over(part, outcome, klang, figure));
+        let (ratio, whole_ratio) = (over(counted), over(whole));
+        // The highest of the rounds: a peak is what must fit.
+        let peak = outcome.runs.iter().filter_map(|run| run.peak_mib).reduce(f64::max);
+        let epochs = outcome.runs.first().map_or(1, |run| run.epochs.len().max(1)) as f64;
+        table.row([
+            outcome.name.into(),
+            setting,
+            format!("{:.2}", seconds.median),
+            format!("{:.2} to {:.2}", seconds.min, seconds.max),
+            audio_seconds.map(|audio| format!("{:.1}", audio * epochs / seconds.median)).unwrap_or_default(),
+            ratio.map(|ratio| format!("{:.2}", ratio.median)).unwrap_or_default(),
+            ratio.map(|ratio| format!("{:.2} to {:.2}", ratio.min, ratio.max)).unwrap_or_default(),
+            spread(part, outcome, whole).map(|whole| format!("{:.2}", whole.median)).unwrap_or_default(),
+            whole_ratio.map(|ratio| format!("{:.2}", ratio.median)).unwrap_or_default(),
+            peak.map(|peak| format!("{peak:.0}")).unwrap_or_default(),
+            outcome.agreement.map(|Agreement { equal, of, .. }| format!("{equal} of {of}")).unwrap_or_default(),
+        ]);
+    }
+    table.markdown()
+}
+
+fn figures(part: &Part, outcome: &Outcome, figure: Figure) -> Vec<f64> {
+    outcome.runs.iter().map(|run| figure(run, part.clock, outcome.is_klang)).collect()
+}
+
+fn spread(part: &Part, outcome: &Outcome, figure: Figure) -> Option<Spread> {
+    Spread::of(&figures(part, outcome, figure))
+}
+
+fn over(part: &Part, outcome: &Outcome, klang: &Outcome, figure: Figure) -> Option<Spread> {
+    Spread::of(&ratios(&figures(part, outcome, figure), &figures(part, klang, figure)))
+}
+
+/// Medians over the rounds; losses are the last round's.
+fn epochs(outcomes: &[Outcome]) -> String {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("contender", Left),
+        ("epoch", Right),
+        ("audio s/s", Right),
+        ("min to max", Right),
+        ("updates", Right),
+        ("padding", Right),
+        ("mean loss", Right),
+        ("last loss", Right),
+    ]);
+    for outcome in outcomes {
+        let Some(last) = outcome.runs.last() else { continue };
+        for (number, epoch) in last.epochs.iter().enumerate() {
+            let of = outcome.runs.iter().filter_map(|run| run.epochs.get(number));
+            let Some(rate) = Spread::of(&of.map(|epoch| epoch.audio_seconds / epoch.seconds).collect::<Vec<f64>>())
+            else {
+                continue;
+            };
+            table.row([
+                outcome.name.into(),
+                (number + 1).to_string(),
+                format!("{:.2}", rate.median),
+                format!("{:.2} to {:.2}", rate.min, rate.max),
+                epoch.updates.to_string(),
+                format!("{:.0} %", epoch.padding * 100.0),
+                format!("{:.3}", epoch.loss),
+                format!("{:.3}", epoch.last_loss),
+            ]);
+        }
+    }
+    table.markdown()
+}
+
+/// A bench's table.
+pub fn bench(bench: &Bench) -> String {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[("what", Left), ("× real time", Right), ("min to max", Right)]);
+    let first = bench.rounds.first().map(Vec::as_slice).unwrap_or_default();
+    for (index, line) in first.iter().enumerate() {
+        let of = bench.rounds.iter().filter_map(|round| round.get(index)).map(|line| line.times_real_time);
+        if let Some(Spread { median, min, max }) = Spread::of(&of.collect::<Vec<f64>>()) {
+            table.row([line.what.clone(), format!("{median:.0}"), format!("{min:.0} to {max:.0}")]);
+        }
+    }
+    format!("`{}`, one thread, {} rounds.\n\n{}", bench.command, bench.rounds.len(), table.markdown())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::bench::machine::Machine;
+    use crate::bench::options::{Options, PartName};
+
+    fn outcome(name: &'static str, is_klang: bool, seconds: &[(f64, f64)]) -> Outcome {
+        let run = |&(whole_seconds, work): &(f64, f64)| Measurement {
+            whole_seconds,
+            work_seconds: (!is_klang).then_some(work),
+            peak_mib: Some(512.4),
+            epochs: Vec::new(),
+            texts: Vec::new(),
+        };
+        Outcome {
+            name,
+            is_klang,
+            command: String::new(),
+            environment: Vec::new(),
+            setting: None,
+            trials: Vec::new(),
+            runs: seconds.iter().map(run).collect(),
+            agreement: None,
+            versions: BTreeMap::new(),
+            error: None,
+        }
+    }
+
+    fn folder() -> Part {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Typed {
+            #[command(flatten)]
+            options: Options,
+        }
+        Part::of(PartName::Folder, &Typed::parse_from(["bench"]).options, &Machine::default()).unwrap()
+    }
+
+    #[test]
+    fn a_peer_is_compared_by_its_work_and_by_its_whole_process() {
+        let outcomes =
+            [outcome("klang", true, &[(4.0, 0.0), (8.0, 0.0)]), outcome("peer", false, &[(8.0, 6.0), (20.0, 8.0)])];
+        let table = times(&folder(), &outcomes, Some(60.0));
+        let row = table.lines().last().unwrap();
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        // Work: 6 and 8 s over klang's 4 and 8. Whole: 8 and 20 over the same.
+        let expected = ["peer", "", "7.00", "6.00 to 8.00", "8.6", "1.25", "1.00 to 1.50", "14.00", "2.25", "512", ""];
+        assert_eq!(cells, expected);
+    }
+
+    #[test]
+    fn a_contender_without_a_run_stands_as_failed() {
+        let outcomes = [outcome("klang", true, &[(4.0, 0.0)]), outcome("peer", false, &[])];
+        let table = times(&folder(), &outcomes, None);
+        assert!(table.lines().last().unwrap().contains("| peer ") && table.contains("failed"), "{table}");
+    }
+}

@@ -1,0 +1,182 @@
+//! What has to be there before anything is measured: klang, the peers' Python, models and audio.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::options::Options;
+use crate::process::cargo;
+use crate::project::Project;
+use crate::refusal::Refusal;
+use crate::{install, prerequisites, process, setup};
+
+/// Everything of the benchmarks that can be made again lies here.
+const PLACE: &str = "target/bench";
+const PEERS: &str = "benches/peers";
+/// What decides the models and the audio: where one changes, they are made anew.
+const MAKERS: [&str; 6] = [
+    "benches/peers/materials.py",
+    "benches/durations/mboshi.txt",
+    "tests/interop/requirements.txt",
+    "tests/interop/base_size.py",
+    "tests/interop/checkpoints.py",
+    "tests/interop/onnx_export.py",
+];
+
+/// An audio file, and what is said in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Utterance {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its length.
+    pub seconds: f64,
+    /// Its words.
+    pub text: String,
+}
+
+/// Tools and materials.
+pub struct Workshop {
+    /// The checkout.
+    pub root: PathBuf,
+    /// The binary.
+    pub klang: PathBuf,
+    /// The peers' interpreter.
+    pub python: PathBuf,
+    /// The folder of models and audio.
+    pub materials: PathBuf,
+    /// A folder for what processes are given and say.
+    pub scratch: PathBuf,
+    /// Of every contender.
+    pub threads: usize,
+    /// Where a klang from elsewhere finds libtorch.
+    libraries: Option<OsString>,
+    sets: BTreeMap<String, Vec<Utterance>>,
+}
+
+impl Workshop {
+    /// Makes what is missing.
+    pub fn open(project: &Project, options: &Options) -> Result<Workshop> {
+        prerequisites::require(true)?;
+        let klang = klang(project, options)?;
+        let place = project.root.join(PLACE);
+        let scratch = place.join("scratch");
+        fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
+        let python = python(project, &place)?;
+        let materials = materials(project, &place, &python)?;
+        let sets = sets(&materials)?;
+        let named = options.klang.is_some() && std::env::var_os("LD_LIBRARY_PATH").is_none();
+        let libraries = named.then(|| project.libtorch_link().join("lib").into());
+        let threads = options.threads();
+        Ok(Workshop { root: project.root.clone(), klang, python, materials, scratch, threads, libraries, sets })
+    }
+
+    /// A set of audio by its name in materials.py.
+    pub fn set(&self, name: &str) -> Result<&[Utterance]> {
+        match self.sets.get(name) {
+            Some(set) => Ok(set),
+            None => bail!("{}: no set {name:?} in sets.json", self.materials.display()),
+        }
+    }
+
+    /// klang, to be given arguments.
+    pub fn klang(&self) -> Command {
+        let mut command = Command::new(&self.klang);
+        command.current_dir(&self.root);
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        command
+    }
+
+    /// The peers' Python, to be given arguments.
+    pub fn python(&self) -> Command {
+        let mut command = Command::new(&self.python);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// A peer's script.
+    pub fn peer(&self, script: &str) -> Command {
+        let mut command = self.python();
+        command.arg(Path::new(PEERS).join(script));
+        command
+    }
+
+    /// What the models were made with.
+    pub fn made_with(&self) -> Result<serde_json::Value> {
+        let path = self.materials.join("made-with.json");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))
+    }
+}
+
+fn klang(project: &Project, options: &Options) -> Result<PathBuf> {
+    if let Some(path) = &options.klang {
+        return path.canonicalize().ok().filter(|path| path.is_file()).ok_or_else(|| {
+            Refusal::new(format!("--klang {}: no such file; it must name a klang binary", path.display())).into()
+        });
+    }
+    setup::run(project, &setup::Options::default())?;
+    process::run(project, cargo().args(["build", "--release", "--package", "klang"]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    Ok(project.root.join(target).join("release/klang"))
+}
+
+/// The environment that the comparison of outputs has, in a place of its own.
+fn python(project: &Project, place: &Path) -> Result<PathBuf> {
+    let mut command = Command::new("python3");
+    command.arg(project.root.join("tests/interop/environment.py")).arg(&project.root);
+    command.arg("--venv").arg(place.join("venv"));
+    command.arg("--requirements").arg(project.root.join(PEERS).join("requirements.txt"));
+    let output = command.stderr(std::process::Stdio::inherit()).output().context("cannot start python3")?;
+    if !output.status.success() {
+        bail!("{}: {}", process::typed(&command), output.status);
+    }
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+fn materials(project: &Project, place: &Path, python: &Path) -> Result<PathBuf> {
+    let folder = place.join("materials");
+    let made_by = folder.join("made-by");
+    let mark = mark(&project.root)?;
+    if fs::read_to_string(&made_by).is_ok_and(|found| found != mark) {
+        eprintln!("models and audio were made by another recipe: making them anew");
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    // Only a marker says that all of it is there: nothing is adopted.
+    let check = |tree: &Path| match tree.join("made-by").is_file() {
+        true => Ok(()),
+        false => bail!("{}: not whole", tree.display()),
+    };
+    install::ensure(&folder, check, |_, tree| {
+        eprintln!("making models and audio in {} (some minutes, once)", folder.display());
+        process::run(project, Command::new(python).arg(Path::new(PEERS).join("materials.py")).arg(tree))?;
+        fs::write(tree.join("made-by"), &mark).with_context(|| format!("cannot write in {}", tree.display()))
+    })?;
+    Ok(folder)
+}
+
+/// Changes when a maker does. Not the same with every release of Rust: then they are made once more than needed.
+fn mark(root: &Path) -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    for maker in MAKERS {
+        let path = root.join(maker);
+        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?.hash(&mut hasher);
+    }
+    Ok(format!("{:016x}", hasher.finish()))
+}
+
+fn sets(materials: &Path) -> Result<BTreeMap<String, Vec<Utterance>>> {
+    let path = materials.join("sets.json");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut sets: BTreeMap<String, Vec<Utterance>> =
+        serde_json::from_str(&text).with_context(|| format!("{}: not sets of utterances", path.display()))?;
+    sets.values_mut().flatten().for_each(|utterance| utterance.path = materials.join(&utterance.path));
+    Ok(sets)
+}
