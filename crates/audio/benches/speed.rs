@@ -1,25 +1,15 @@
 //! How many times faster than real time, on one thread: `cargo bench -p klang-audio`.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use klang_audio::augment::{NoiseColour, add_noise, change_speed};
 use klang_audio::{Waveform, decode, load, resample, write_wav};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-/// The median of nine runs of `work`, each over `rounds` waveforms of `seconds`, as a multiple of real time.
-fn measure(name: &str, seconds: f64, rounds: usize, mut work: impl FnMut()) {
-    let mut times: Vec<f64> = (0..9)
-        .map(|_| {
-            let start = Instant::now();
-            (0..rounds).for_each(|_| work());
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    println!("{name:44} {:9.0} × real time", seconds * rounds as f64 / times[4]);
-}
+#[path = "../../../benches/measure.rs"]
+mod measure;
+use measure::measure;
 
 fn waveform(rate: u32, seconds: f64) -> Waveform {
     let len = (f64::from(rate) * seconds) as usize;

@@ -29,17 +29,21 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The table in markdown, with a line's end behind every row.
+    /// The table in markdown, with a line's end behind every row. A column without a word in any row is left out.
     pub fn markdown(&self) -> String {
         let length = |text: &str| text.chars().count();
-        let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| length(&row[column]));
-            cells.chain([length(self.columns[column].0), 3]).max().unwrap_or_default()
+        let column = |index: usize| {
+            let cells: Vec<&str> = self.rows.iter().map(|row| row[index].as_str()).collect();
+            let empty = !cells.is_empty() && cells.iter().all(|cell| cell.is_empty());
+            let (name, align) = self.columns[index];
+            let width = cells.iter().copied().chain([name, "---"]).map(length).max().unwrap_or_default();
+            (!empty).then_some((name, align, width, cells))
         };
-        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
-        let line = |cells: Vec<&str>| {
-            let cells = cells.iter().zip(&self.columns).zip(&widths).map(|((cell, (_, align)), &width)| {
-                let padding = " ".repeat(width - length(cell));
+        let columns: Vec<_> = (0..self.columns.len()).filter_map(column).collect();
+        let line = |cell: &dyn Fn(&str, &[&str]) -> String| {
+            let cells = columns.iter().map(|(name, align, width, cells)| {
+                let cell = cell(name, cells);
+                let padding = " ".repeat(width - length(&cell));
                 match align {
                     Align::Left => format!("| {cell}{padding} "),
                     Align::Right => format!("| {padding}{cell} "),
@@ -47,13 +51,12 @@ impl Table {
             });
             format!("{}|\n", cells.collect::<String>())
         };
-        let rule = self.columns.iter().zip(&widths).map(|((_, align), &width)| match align {
+        let rule = columns.iter().map(|(_, align, width, _)| match align {
             Align::Left => format!("|{}", "-".repeat(width + 2)),
             Align::Right => format!("|{}:", "-".repeat(width + 1)),
         });
-        let head = line(self.columns.iter().map(|(name, _)| *name).collect());
-        let rows = self.rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
-        format!("{head}{}|\n{}", rule.collect::<String>(), rows.collect::<String>())
+        let rows = (0..self.rows.len()).map(|row| line(&|_, cells| cells[row].to_string()));
+        format!("{}{}|\n{}", line(&|name, _| name.to_string()), rule.collect::<String>(), rows.collect::<String>())
     }
 }
 
@@ -69,6 +72,13 @@ mod tests {
         let expected =
             "| who      | seconds |\n|----------|--------:|\n| klang    |     1.5 |\n| a\\|b × c |         |\n";
         assert_eq!(table.markdown(), expected);
+    }
+
+    #[test]
+    fn a_column_that_says_nothing_is_left_out() {
+        let mut table = Table::new(&[("a", Align::Left), ("b", Align::Left), ("c", Align::Left)]);
+        table.row(["1".into(), String::new(), "2".into()]);
+        assert_eq!(table.markdown(), "| a   | c   |\n|-----|-----|\n| 1   | 2   |\n");
     }
 
     #[test]

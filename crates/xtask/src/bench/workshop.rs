@@ -70,8 +70,10 @@ impl Workshop {
         let python = python(project, &place)?;
         let materials = materials(project, &place, &python)?;
         let sets = sets(&materials)?;
-        let named = options.klang.is_some() && std::env::var_os("LD_LIBRARY_PATH").is_none();
-        let libraries = named.then(|| project.libtorch_link().join("lib").into());
+        let libraries = match &options.klang {
+            Some(_) => libraries(std::env::var_os("LD_LIBRARY_PATH"), project.libtorch_link().join("lib"))?,
+            None => None,
+        };
         let threads = options.threads();
         Ok(Workshop { root: project.root.clone(), klang, python, materials, scratch, threads, libraries, sets })
     }
@@ -98,6 +100,9 @@ impl Workshop {
     pub fn python(&self) -> Command {
         let mut command = Command::new(&self.python);
         command.current_dir(&self.root);
+        // Compiled modules as anyone has them after a first import: libtorch's folder comes without, and a user's
+        // PYTHONDONTWRITEBYTECODE would have torch compiled anew in each process, which takes seconds.
+        command.env("PYTHONPYCACHEPREFIX", self.root.join(PLACE).join("pycache")).env_remove("PYTHONDONTWRITEBYTECODE");
         command
     }
 
@@ -126,6 +131,17 @@ fn klang(project: &Project, options: &Options) -> Result<PathBuf> {
     process::run(project, cargo().args(["build", "--release", "--package", "klang"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     Ok(project.root.join(target).join("release/klang"))
+}
+
+/// LD_LIBRARY_PATH for a klang whose own runpath leads nowhere: as it is (cargo sets one) with libtorch behind it. None
+/// where a libtorch is on it already.
+fn libraries(path: Option<OsString>, libtorch: PathBuf) -> Result<Option<OsString>> {
+    let mut folders: Vec<PathBuf> = path.iter().flat_map(std::env::split_paths).collect();
+    if folders.iter().any(|folder| folder.join("libtorch_cpu.so").is_file()) {
+        return Ok(None);
+    }
+    folders.push(libtorch);
+    Ok(Some(std::env::join_paths(folders).context("LD_LIBRARY_PATH cannot be extended")?))
 }
 
 /// The environment that the comparison of outputs has, in a place of its own.
@@ -179,4 +195,19 @@ fn sets(materials: &Path) -> Result<BTreeMap<String, Vec<Utterance>>> {
         serde_json::from_str(&text).with_context(|| format!("{}: not sets of utterances", path.display()))?;
     sets.values_mut().flatten().for_each(|utterance| utterance.path = materials.join(&utterance.path));
     Ok(sets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_libtorch_that_the_user_names_stays_in_front() {
+        let mine = tempfile::tempdir().unwrap();
+        let extended = |path: &Path| libraries(Some(path.into()), "/project/lib".into()).unwrap();
+        assert_eq!(extended(mine.path()), Some(format!("{}:/project/lib", mine.path().display()).into()));
+        fs::write(mine.path().join("libtorch_cpu.so"), "").unwrap();
+        assert_eq!(extended(mine.path()), None);
+        assert_eq!(libraries(None, "/project/lib".into()).unwrap(), Some("/project/lib".into()));
+    }
 }
