@@ -43,8 +43,8 @@ pub enum Order {
 pub struct Setting {
     /// What it computes in.
     pub precision: Precision,
-    /// Files, or chunks, in a batch.
-    pub batch: usize,
+    /// Files, or chunks, in a batch; absent where batches are filled by seconds.
+    pub batch: Option<usize>,
     /// Their order.
     pub order: Order,
     /// Length of the chunks that files are cut into, without overlap; 0 for whole files.
@@ -53,7 +53,7 @@ pub struct Setting {
 
 impl Setting {
     const fn new(precision: Precision, batch: usize, order: Order) -> Setting {
-        Setting { precision, batch, order, chunk_seconds: 0 }
+        Setting { precision, batch: Some(batch), order, chunk_seconds: 0 }
     }
 
     /// The same on chunks of 30 s.
@@ -63,13 +63,16 @@ impl Setting {
 
     /// Whether its texts must be those of klang in fp32: whole files one by one, so that no padding is seen.
     pub fn is_exact(&self) -> bool {
-        self.precision == Precision::Fp32 && self.batch == 1 && self.chunk_seconds == 0
+        self.precision == Precision::Fp32 && self.batch == Some(1) && self.chunk_seconds == 0
     }
 }
 
 impl fmt::Display for Setting {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}, batch {}", self.precision, self.batch)?;
+        write!(formatter, "{}", self.precision)?;
+        if let Some(batch) = self.batch {
+            write!(formatter, ", batch {batch}")?;
+        }
         if self.order == Order::Length {
             formatter.write_str(", by length")?;
         }
@@ -222,10 +225,11 @@ pub fn long(machine: &Machine) -> Vec<Contender> {
     all
 }
 
-/// Training. A setting's batch and order mean nothing here: batches are filled by seconds.
+/// Training, by batches of equal seconds.
 pub fn train(machine: &Machine) -> Vec<Contender> {
     let precisions = if machine.has_bf16() { vec![Fp32, Bf16] } else { vec![Fp32] };
-    let settings = precisions.into_iter().map(|precision| Setting::new(precision, 1, Length)).collect();
+    let by_seconds = |precision| Setting { precision, batch: None, order: Given, chunk_seconds: 0 };
+    let settings = precisions.into_iter().map(by_seconds).collect();
     vec![
         Contender::klang("klang", &[], if machine.has_bf16() { Bf16 } else { Fp32 }),
         Contender::peer("PyTorch loop", "training_peer.py", settings),
@@ -278,5 +282,6 @@ mod tests {
     fn a_setting_says_what_it_is() {
         assert_eq!(Setting::new(Int8, 8, Length).chunked().to_string(), "int8, batch 8, by length, chunks of 30 s");
         assert_eq!(Setting::new(Fp32, 1, Given).to_string(), "fp32, batch 1");
+        assert_eq!(Setting { batch: None, ..Setting::new(Bf16, 1, Given) }.to_string(), "bf16");
     }
 }

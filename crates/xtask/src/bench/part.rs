@@ -103,9 +103,9 @@ impl Part {
             ),
             PartName::Load | PartName::Decode => return None,
         };
-        let is_start = matches!(name, PartName::Start | PartName::Cold);
+        let peers_warm_up = clock == Clock::KlangWhole;
         // An epoch is minutes long and shown by itself: the second one is the warm one.
         let warm_up_round = name != PartName::Train;
-        Some(Part { name, about, job, clock, contenders, peers_warm_up: !is_start, warm_up_round })
+        Some(Part { name, about, job, clock, contenders, peers_warm_up, warm_up_round })
     }
 }

@@ -14,6 +14,9 @@ use crate::process::typed;
 /// A high-water mark only rises: what a process gains in its last moments is all that looking this often can miss.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// USER_HZ, which Linux tells programs in, whatever its own clock.
+const TICKS_A_SECOND: f64 = 100.0;
+
 /// Lines of a failed process's last words that are kept.
 const LAST_WORDS: usize = 8;
 
@@ -23,6 +26,8 @@ pub struct Finished {
     pub seconds: f64,
     /// Its VmHWM; absent where it ended before it was looked at.
     pub peak_mib: Option<f64>,
+    /// Cores that other processes kept busy meanwhile, on the mean.
+    pub others: Option<f64>,
     /// What it printed.
     pub stdout: String,
 }
@@ -35,39 +40,61 @@ pub fn run(command: &mut Command, folder: &Path, input: &str) -> Result<Finished
     let opened = File::open(&stdin).with_context(|| format!("cannot open {}", stdin.display()))?;
     command.stdin(Stdio::from(opened)).stdout(make(&stdout)?).stderr(make(&stderr)?);
 
+    let before = busy_ticks();
     let start = Instant::now();
     let mut child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    let status = format!("/proc/{}/status", child.id());
+    let (status, stat) = (format!("/proc/{}/status", child.id()), format!("/proc/{}/stat", child.id()));
     let ended = AtomicBool::new(false);
-    let (exit, seconds, peak_mib) = thread::scope(|scope| {
+    let (exit, seconds, (peak_mib, own)) = thread::scope(|scope| {
         let watch = scope.spawn(|| {
-            let mut peak = None;
+            let (mut peak, mut own) = (None, 0.0);
             while !ended.load(Ordering::Relaxed) {
                 let seen = fs::read_to_string(&status).ok().and_then(|status| high_water_mib(&status));
                 peak = seen.or(peak);
+                own = fs::read_to_string(&stat).ok().and_then(|stat| processor_ticks(&stat)).unwrap_or(own);
                 thread::sleep(LOOK_EVERY);
             }
-            peak
+            (peak, own)
         });
         let exit = child.wait();
         let seconds = start.elapsed().as_secs_f64();
         ended.store(true, Ordering::Relaxed);
-        (exit, seconds, watch.join().ok().flatten())
+        (exit, seconds, watch.join().unwrap_or_default())
     });
     let exit = exit.with_context(|| format!("cannot wait for {}", command.get_program().display()))?;
+    let busy = before.zip(busy_ticks()).map(|(before, after)| after - before);
+    let others = busy.map(|busy| ((busy - own) / TICKS_A_SECOND / seconds).max(0.0));
     let said = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     if !exit.success() {
         let words = said(&stderr).unwrap_or_default();
         bail!("`{}`: {exit}: {}", shortened(&typed(command)), last_lines(&words, LAST_WORDS));
     }
     let stdout = said(&stdout).with_context(|| format!("cannot read {}", stdout.display()))?;
-    Ok(Finished { seconds, peak_mib, stdout })
+    Ok(Finished { seconds, peak_mib, others, stdout })
 }
 
 fn high_water_mib(status: &str) -> Option<f64> {
     let rest = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = rest.split_whitespace().next()?.parse().ok()?;
     Some(kib / 1024.0)
+}
+
+/// Ticks that a process's threads have run, of its /proc/PID/stat.
+fn processor_ticks(stat: &str) -> Option<f64> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
+}
+
+/// Ticks that all cores together were not idle, or were taken by the host, since the system started.
+fn busy_ticks() -> Option<f64> {
+    parse_busy_ticks(&fs::read_to_string("/proc/stat").ok()?)
+}
+
+fn parse_busy_ticks(stat: &str) -> Option<f64> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let ticks: Vec<f64> = fields.map(|field| field.parse().ok()).collect::<Option<_>>()?;
+    // user nice system idle iowait irq softirq steal; guests are in user already
+    Some(ticks.iter().take(8).sum::<f64>() - ticks.get(3)? - ticks.get(4)?)
 }
 
 fn last_lines(text: &str, count: usize) -> String {
@@ -114,6 +141,14 @@ mod tests {
     fn the_high_water_mark_is_read_in_mib() {
         assert_eq!(high_water_mib("Name:\tklang\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), Some(2.0));
         assert_eq!(high_water_mib("Name:\tklang\nState:\tZ (zombie)\n"), None);
+    }
+
+    #[test]
+    fn ticks_are_read_from_their_columns() {
+        let stat = "77 (a (b) c) R 1 2 3 4 5 6 7 8 9 10 250 50 0 0";
+        assert_eq!(processor_ticks(stat), Some(300.0));
+        assert_eq!(parse_busy_ticks("cpu  100 1 20 5000 300 2 3 4 50 0\ncpu0 1 1\n"), Some(130.0));
+        assert_eq!(parse_busy_ticks(""), None);
     }
 
     #[test]

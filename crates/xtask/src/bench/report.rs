@@ -43,6 +43,7 @@ fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> Strin
         ("whole process, s", Right),
         ("over klang", Right),
         ("peak, MiB", Right),
+        ("others, cores", Right),
         ("texts equal", Right),
     ]);
     let counted: Figure = |run, clock, is_klang| run.counted(clock, is_klang);
@@ -61,6 +62,8 @@ fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> Strin
             .flatten();
         // The highest of the rounds: a peak is what must fit.
         let peak = outcome.runs.iter().filter_map(|run| run.peak_mib).reduce(f64::max);
+        // The same of what disturbed them.
+        let others = outcome.runs.iter().filter_map(|run| run.others).reduce(f64::max);
         let epochs = outcome.runs.first().map_or(1, |run| run.epochs.len().max(1)) as f64;
         table.row([
             outcome.name.into(),
@@ -73,6 +76,7 @@ fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> Strin
             whole.map(|(seconds, _)| format!("{seconds:.2}")).unwrap_or_default(),
             whole.and_then(|(_, ratio)| Some(format!("{:.2}", ratio?.median))).unwrap_or_default(),
             peak.map(|peak| format!("{peak:.0}")).unwrap_or_default(),
+            others.map(|cores| format!("{cores:.1}")).unwrap_or_default(),
             outcome.agreement.map(|Agreement { equal, of, .. }| format!("{equal} of {of}")).unwrap_or_default(),
         ]);
     }
@@ -154,6 +158,7 @@ mod tests {
             whole_seconds,
             work_seconds: (!is_klang).then_some(work),
             peak_mib: Some(512.4),
+            others: Some(0.26),
             epochs: Vec::new(),
             texts: Vec::new(),
         };
@@ -189,7 +194,7 @@ mod tests {
         let row = table.lines().last().unwrap();
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         // Work: 6 and 8 s over klang's 4 and 8. Whole: 8 and 20 over the same.
-        let expected = ["peer", "7.00", "6.00 to 8.00", "8.6", "1.25", "1.00 to 1.50", "14.00", "2.25", "512"];
+        let expected = ["peer", "7.00", "6.00 to 8.00", "8.6", "1.25", "1.00 to 1.50", "14.00", "2.25", "512", "0.3"];
         assert_eq!(cells, expected);
     }
 

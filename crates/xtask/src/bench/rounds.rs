@@ -196,14 +196,14 @@ mod tests {
     use crate::bench::contender::Order;
 
     fn trial(batch: usize, seconds: Option<f64>) -> Trial {
-        let setting = Setting { precision: Precision::Fp32, batch, order: Order::Given, chunk_seconds: 0 };
+        let setting = Setting { precision: Precision::Fp32, batch: Some(batch), order: Order::Given, chunk_seconds: 0 };
         Trial { setting, seconds, error: None }
     }
 
     #[test]
     fn the_fastest_setting_that_worked_is_chosen() {
         let trials = [trial(1, Some(4.0)), trial(2, None), trial(8, Some(3.0))];
-        assert_eq!(fastest(&trials).unwrap().batch, 8);
+        assert_eq!(fastest(&trials).unwrap().batch, Some(8));
         assert_eq!(fastest(&trials[1..2]), None);
     }
 

@@ -27,6 +27,8 @@ pub struct Measurement {
     pub work_seconds: Option<f64>,
     /// Peak of resident memory.
     pub peak_mib: Option<f64>,
+    /// Cores that other processes kept busy meanwhile, on the mean.
+    pub others: Option<f64>,
     /// Of training.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub epochs: Vec<Epoch>,
@@ -75,14 +77,14 @@ pub struct PeerJob<'a> {
     pub repetitions: usize,
 }
 
-/// Runs a peer; also the seconds of its process.
+/// Runs a peer; also what its process did.
 pub fn run_peer(
     workshop: &Workshop,
     contender: &Contender,
     script: &str,
     setting: &Setting,
     job: &PeerJob,
-) -> Result<(Answer, f64)> {
+) -> Result<(Answer, Finished)> {
     let mut command = workshop.peer(script);
     command.envs(contender.environment.iter().copied());
     let input = json!({
@@ -93,7 +95,7 @@ pub fn run_peer(
     let done = process::run(&mut command, &workshop.scratch, &input.to_string())?;
     let answer = serde_json::from_str(done.stdout.trim())
         .with_context(|| format!("{script}: its answer is not what protocol.py describes"))?;
-    Ok((answer, done.seconds))
+    Ok((answer, done))
 }
 
 /// Runs a contender of a part once; also the versions that it named.
@@ -107,13 +109,14 @@ pub fn run_once(
         Program::Peer { script, .. } => {
             let setting = setting.context("a peer needs a setting")?;
             let job = peer_job(workshop, part)?;
-            let (answer, seconds) = run_peer(workshop, contender, script, setting, &job)?;
+            let (answer, done) = run_peer(workshop, contender, script, setting, &job)?;
             let epochs: f64 = answer.epochs.iter().map(|epoch| epoch.seconds).sum();
             let work = if answer.epochs.is_empty() { answer.seconds.iter().sum() } else { epochs };
             let measurement = Measurement {
-                whole_seconds: seconds - answer.warm_up_seconds,
+                whole_seconds: done.seconds - answer.warm_up_seconds,
                 work_seconds: Some(work),
                 peak_mib: Some(answer.peak_mib),
+                others: done.others,
                 epochs: answer.epochs,
                 texts: answer.texts,
             };
@@ -176,7 +179,7 @@ fn run_outside(workshop: &Workshop, job: &Job, contender: &Contender) -> Result<
         fs::remove_dir_all(&run).with_context(|| format!("cannot remove {}", run.display()))?;
     }
     let done = process::run(&mut command(workshop, job, contender)?, &workshop.scratch, "")?;
-    let Finished { seconds, peak_mib, stdout } = done;
+    let Finished { seconds, peak_mib, others, stdout } = done;
     let (texts, epochs) = match (job, contender.is_klang()) {
         (Job::Transcribe { .. }, true) => (texts(&stdout)?, Vec::new()),
         (Job::Train { set, .. }, true) => {
@@ -186,7 +189,7 @@ fn run_outside(workshop: &Workshop, job: &Job, contender: &Contender) -> Result<
         _ => (Vec::new(), Vec::new()),
     };
     let work_seconds = (!epochs.is_empty()).then(|| epochs.iter().map(|epoch| epoch.seconds).sum());
-    Ok(Measurement { whole_seconds: seconds, work_seconds, peak_mib, epochs, texts })
+    Ok(Measurement { whole_seconds: seconds, work_seconds, peak_mib, others, epochs, texts })
 }
 
 /// The command as it could be typed, without the middle of its files.
@@ -214,8 +217,14 @@ mod tests {
 
     #[test]
     fn the_clock_decides_which_seconds_count() {
-        let both =
-            Measurement { whole_seconds: 9.0, work_seconds: Some(4.0), peak_mib: None, epochs: vec![], texts: vec![] };
+        let both = Measurement {
+            whole_seconds: 9.0,
+            work_seconds: Some(4.0),
+            peak_mib: None,
+            others: None,
+            epochs: vec![],
+            texts: vec![],
+        };
         let counted = |clock, is_klang| both.counted(clock, is_klang);
         assert_eq!([counted(Clock::Whole, true), counted(Clock::Whole, false)], [9.0, 9.0]);
         assert_eq!([counted(Clock::KlangWhole, true), counted(Clock::KlangWhole, false)], [9.0, 4.0]);
