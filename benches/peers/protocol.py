@@ -1,11 +1,13 @@
 """What every peer shares: a JSON job on standard input, one JSON line on standard output.
 
 The job: model (folder), utterances (list of {path, seconds, text}), warm_up (the same, may be empty), setting
-({precision, batch, order, chunk_seconds}), repetitions, threads. A peer's `prepare(job)` opens the model and returns
-`work(utterances)`, which returns a dict to be merged into the answer (for instance {"texts": [...]}).
+({precision, batch, order, chunk_seconds}), repetitions, threads, training (the recipe, for training_peer.py). A peer's
+`prepare(job)` opens the model and returns `work(utterances)`, which returns a dict to be merged into the answer (for
+instance {"texts": [...]}).
 
 The answer: seconds (one a repetition, of the work alone), warm_up_seconds, since_start (from the process's start to the
-answer), audio_seconds, peak_mib, versions, and what the last repetition returned.
+answer, for whoever runs a peer by hand: the harness has its own clock), audio_seconds, peak_mib, versions, and what the
+last repetition returned.
 """
 
 import importlib.metadata

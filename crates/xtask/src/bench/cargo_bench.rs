@@ -1,5 +1,6 @@
 //! The parts that are cargo's benches: pieces of klang alone, on one thread.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -7,8 +8,8 @@ use serde::Serialize;
 
 use super::options::PartName;
 use super::process;
+use super::workshop::Workshop;
 use crate::process::{cargo, typed};
-use crate::project::Project;
 
 /// A line that a bench printed: benches/measure.rs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,23 +32,23 @@ pub struct Bench {
 }
 
 /// Runs the bench of a part; a failure is part of what came of it.
-pub fn run(project: &Project, part: PartName, scratch: &std::path::Path, rounds: usize) -> Option<Bench> {
+pub fn run(workshop: &Workshop, part: PartName, rounds: usize) -> Option<Bench> {
     let (package, bench) = match part {
         PartName::Load => ("klang-audio", "speed"),
         PartName::Decode => ("klang-ctc", "greedy"),
         _ => return None,
     };
     let command = || {
-        let mut command = cargo();
-        command.current_dir(&project.root).args(["bench", "--quiet", "--package", package, "--bench", bench]);
+        let mut command = workshop.linked(cargo());
+        command.args(["bench", "--quiet", "--package", package, "--bench", bench]);
         command
     };
     let mut done = Bench { command: typed(&command()), rounds: Vec::new(), error: None };
     for round in 1..=rounds {
-        match once(&mut command(), scratch) {
+        match once(&mut command(), &workshop.scratch) {
             Ok(lines) => done.rounds.push(lines),
             Err(error) => {
-                done.error = Some(format!("{error:#}"));
+                done.error = Some(workshop.said(&error));
                 break;
             }
         }
@@ -56,7 +57,7 @@ pub fn run(project: &Project, part: PartName, scratch: &std::path::Path, rounds:
     Some(done)
 }
 
-fn once(command: &mut Command, scratch: &std::path::Path) -> Result<Vec<Line>> {
+fn once(command: &mut Command, scratch: &Path) -> Result<Vec<Line>> {
     let stdout = process::run(command, scratch, "")?.stdout;
     let lines: Vec<Line> = stdout.lines().filter_map(parse).collect();
     if lines.is_empty() {

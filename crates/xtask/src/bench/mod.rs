@@ -60,7 +60,7 @@ pub fn run(project: &Project, options: &Options) -> Result<()> {
         let rounds = options.rounds(name);
         let tables = match Part::of(name, options, &common.machine) {
             Some(part) => compare(&workshop, &part, rounds, &common, &mut record, &mut failures)?,
-            None => bench(project, &workshop, name, rounds, &common, &mut record, &mut failures)?,
+            None => bench(&workshop, name, rounds, &common, &mut record, &mut failures)?,
         };
         println!("## {}\n\n{tables}", name.name());
     }
@@ -101,7 +101,6 @@ fn compare(
 }
 
 fn bench(
-    project: &Project,
     workshop: &Workshop,
     name: PartName,
     rounds: usize,
@@ -109,7 +108,7 @@ fn bench(
     record: &mut Record,
     failures: &mut Vec<String>,
 ) -> Result<String> {
-    let Some(bench) = cargo_bench::run(project, name, &workshop.scratch, rounds) else { return Ok(String::new()) };
+    let Some(bench) = cargo_bench::run(workshop, name, rounds) else { return Ok(String::new()) };
     let tables = report::bench(&bench);
     let part = name.name();
     let file = PartFile { common, part, clock: None, audio_seconds: None, outcomes: &[], bench: Some(&bench) };
@@ -131,7 +130,7 @@ fn matrix_rates(workshop: &Workshop, machine: &Machine, failures: &mut Vec<Strin
         let rate = match runner::run_peer(workshop, &contender, script, &settings[0], &job) {
             Ok((answer, _)) => json!(answer.gflops),
             Err(error) => {
-                failures.push(format!("matrix product in {precision}: {error:#}"));
+                failures.push(format!("matrix product in {precision}: {}", workshop.said(&error)));
                 Value::Null
             }
         };

@@ -21,13 +21,16 @@ pub fn part(part: &Part, outcomes: &[Outcome], rounds: usize, audio_seconds: Opt
         }
         Clock::Work => "Counted: the epochs alone, for all.",
     };
-    let plural = if rounds == 1 { "" } else { "s" };
-    let mut text =
-        format!("{}{audio} {rounds} round{plural}. {clock}\n\n{}", part.about, times(part, outcomes, audio_seconds));
+    let rounds = counted_rounds(rounds);
+    let mut text = format!("{}{audio} {rounds}. {clock}\n\n{}", part.about, times(part, outcomes, audio_seconds));
     if outcomes.iter().any(|outcome| outcome.runs.iter().any(|run| !run.epochs.is_empty())) {
         text += &format!("\n{}", epochs(outcomes));
     }
     text
+}
+
+fn counted_rounds(rounds: usize) -> String {
+    format!("{rounds} round{}", if rounds == 1 { "" } else { "s" })
 }
 
 fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> String {
@@ -142,7 +145,7 @@ pub fn bench(bench: &Bench) -> String {
             table.row([line.what.clone(), format!("{median:.0}"), format!("{min:.0} to {max:.0}")]);
         }
     }
-    format!("`{}`, one thread, {} rounds.\n\n{}", bench.command, bench.rounds.len(), table.markdown())
+    format!("`{}`, one thread, {}.\n\n{}", bench.command, counted_rounds(bench.rounds.len()), table.markdown())
 }
 
 #[cfg(test)]

@@ -83,8 +83,9 @@ pub fn run(workshop: &Workshop, part: &Part, rounds: usize) -> Vec<Outcome> {
                     }
                 }
                 Err(error) => {
-                    eprintln!("{}: {} failed: {error:#}", part.name.name(), outcome.name);
-                    outcome.error = Some(format!("{error:#}"));
+                    let error = workshop.said(&error);
+                    eprintln!("{}: {} failed: {error}", part.name.name(), outcome.name);
+                    outcome.error = Some(error);
                 }
             }
         }
@@ -110,7 +111,7 @@ fn enter(workshop: &Workshop, part: &Part, contender: &Contender) -> Outcome {
     }
     let (command, unknown) = match runner::shown(workshop, part, contender) {
         Ok(command) => (command, None),
-        Err(error) => (String::new(), Some(format!("{error:#}"))),
+        Err(error) => (String::new(), Some(workshop.said(&error))),
     };
     let failed = trials.iter().filter_map(|trial| trial.error.clone()).next();
     let needs_setting = matches!(contender.program, Program::Peer { .. });
@@ -146,8 +147,9 @@ fn attempt(workshop: &Workshop, part: &Part, contender: &Contender, script: &str
             Trial { setting, seconds: Some(seconds), error: None }
         }
         Err(error) => {
-            eprintln!("{}, trial: {} as {setting} failed: {error:#}", part.name.name(), contender.name);
-            Trial { setting, seconds: None, error: Some(format!("{error:#}")) }
+            let error = workshop.said(&error);
+            eprintln!("{}, trial: {} as {setting} failed: {error}", part.name.name(), contender.name);
+            Trial { setting, seconds: None, error: Some(error) }
         }
     }
 }

@@ -54,7 +54,7 @@ pub struct Workshop {
     pub scratch: PathBuf,
     /// Of every contender.
     pub threads: usize,
-    /// Where a klang from elsewhere finds libtorch.
+    /// Where binaries whose own runpath leads nowhere find libtorch: a klang from elsewhere, benches of another target.
     libraries: Option<OsString>,
     sets: BTreeMap<String, Vec<Utterance>>,
 }
@@ -70,10 +70,7 @@ impl Workshop {
         let python = python(project, &place)?;
         let materials = materials(project, &place, &python)?;
         let sets = sets(&materials)?;
-        let libraries = match &options.klang {
-            Some(_) => libraries(std::env::var_os("LD_LIBRARY_PATH"), project.libtorch_link().join("lib"))?,
-            None => None,
-        };
+        let libraries = libraries(std::env::var_os("LD_LIBRARY_PATH"), project.libtorch_link().join("lib"))?;
         let threads = options.threads();
         Ok(Workshop { root: project.root.clone(), klang, python, materials, scratch, threads, libraries, sets })
     }
@@ -88,7 +85,11 @@ impl Workshop {
 
     /// klang, to be given arguments.
     pub fn klang(&self) -> Command {
-        let mut command = Command::new(&self.klang);
+        self.linked(Command::new(&self.klang))
+    }
+
+    /// A command that starts what is linked with libtorch, in the project's root.
+    pub fn linked(&self, mut command: Command) -> Command {
         command.current_dir(&self.root);
         if let Some(libraries) = &self.libraries {
             command.env("LD_LIBRARY_PATH", libraries);
@@ -113,6 +114,11 @@ impl Workshop {
         command
     }
 
+    /// An error as it goes into a record: without the folder that this checkout happens to lie in.
+    pub fn said(&self, error: &anyhow::Error) -> String {
+        format!("{error:#}").replace(&format!("{}/", self.root.display()), "")
+    }
+
     /// What the models were made with.
     pub fn made_with(&self) -> Result<serde_json::Value> {
         let path = self.materials.join("made-with.json");
@@ -133,7 +139,7 @@ fn klang(project: &Project, options: &Options) -> Result<PathBuf> {
     Ok(project.root.join(target).join("release/klang"))
 }
 
-/// LD_LIBRARY_PATH for a klang whose own runpath leads nowhere: as it is (cargo sets one) with libtorch behind it. None
+/// LD_LIBRARY_PATH as it is (cargo sets one) with libtorch behind it. None
 /// where a libtorch is on it already.
 fn libraries(path: Option<OsString>, libtorch: PathBuf) -> Result<Option<OsString>> {
     let mut folders: Vec<PathBuf> = path.iter().flat_map(std::env::split_paths).collect();
