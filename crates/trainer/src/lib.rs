@@ -19,6 +19,7 @@ mod prepare;
 mod recipe;
 mod run;
 mod schedule;
+mod side_by_side;
 mod step;
 mod train;
 mod transcribe;

@@ -36,9 +36,9 @@ pub struct FileStages {
 }
 
 /// A file's samples, ready for the model.
-struct Prepared {
+pub(crate) struct Prepared {
     samples: Vec<f32>,
-    duration: f64,
+    pub(crate) duration: f64,
     warnings: Vec<String>,
 }
 
@@ -48,7 +48,11 @@ impl Recogniser {
     /// # Errors
     /// A file that cannot be read or is too short for a frame.
     pub fn transcribe(&self, path: &Path) -> Result<Transcript> {
-        let Prepared { samples, duration, warnings } = self.prepare(path)?;
+        self.transcribe_prepared(self.prepare(path)?)
+    }
+
+    pub(crate) fn transcribe_prepared(&self, file: Prepared) -> Result<Transcript> {
+        let Prepared { samples, duration, warnings } = file;
         let recognition = tch::no_grad(|| self.forward(&WaveformBatch::pad(&[&samples])?, Pass::Evaluation))?;
         let text = self.read(&recognition)?.into_iter().map(|reading| reading.text).collect();
         Ok(Transcript { text, duration, warnings })
@@ -79,7 +83,7 @@ impl Recogniser {
         prepared.into_iter().enumerate().map(file).collect()
     }
 
-    fn prepare(&self, path: &Path) -> Result<Prepared> {
+    pub(crate) fn prepare(&self, path: &Path) -> Result<Prepared> {
         let audio = |source| Error::Audio { id: path.display().to_string(), source };
         let decoded = klang_audio::load(path, self.spec.audio.sampling_rate, None).map_err(audio)?;
         let duration = decoded.waveform.duration();
