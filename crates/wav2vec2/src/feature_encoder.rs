@@ -86,26 +86,54 @@ impl ConvLayerBlock {
 
     fn forward(&self, input: &Tensor, lengths: &[i64]) -> Result<(Tensor, Vec<i64>)> {
         let kind = input.kind();
-        let windows = windows(input, self.kernel, self.stride)?; // (batch, frame, kernel × input)
-        let weight = cast(&self.weight, kind)?.f_permute([0, 2, 1])?.f_flatten(1, 2)?; // (output, kernel × input)
-        let bias = self.bias.as_ref().map(|bias| cast(bias, kind)).transpose()?;
-        let hidden = windows.f_linear(&weight, bias)?; // (batch, frame, channel)
-        drop(windows); // these are the largest tensors of a forward: each goes as soon as it has served
+        let weight = self.weight.f_permute([0, 2, 1])?.f_flatten(1, 2)?; // (output, kernel × input)
         let lengths: Vec<i64> = lengths.iter().map(|&length| convolved(length, self.kernel, self.stride)).collect();
         let hidden = match &self.norm {
-            ConvNorm::None => hidden,
-            ConvNorm::Group { weight, bias } => {
-                let frames = Frames::new(lengths.clone(), hidden.size()[1], hidden.device())?;
-                time_norm(hidden, weight, bias, &frames)?
+            ConvNorm::None => self.product(input, &cast(&weight, kind)?)?,
+            ConvNorm::Group { weight: scale, bias: shift } => {
+                let windows = windows(input, self.kernel, self.stride)?; // (batch, frame, kernel × input)
+                let frames = Frames::new(lengths.clone(), windows.size()[1], windows.device())?;
+                normed_product(&windows, &weight, scale, shift, &frames)?
             }
-            ConvNorm::Layer(norm) => {
-                let normed = norm.forward(&hidden)?;
-                drop(hidden);
-                normed
-            }
+            ConvNorm::Layer(norm) => norm.forward(&self.product(input, &cast(&weight, kind)?)?)?,
         };
         Ok((gelu(hidden)?, lengths))
     }
+
+    /// The convolution (batch, frame, output) of `input` (batch, frame, input), by a weight (output, kernel × input).
+    fn product(&self, input: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        let bias = self.bias.as_ref().map(|bias| cast(bias, input.kind())).transpose()?;
+        let (batch, _, channels) = input.size3()?;
+        let learns = input.requires_grad() || weight.requires_grad();
+        if learns || channels == 1 || self.kernel == self.stride || batch > 1 {
+            return Ok(windows(input, self.kernel, self.stride)?.f_linear(weight, bias)?);
+        }
+        in_place(&input.f_squeeze_dim(0)?, weight, bias.as_ref(), self.kernel, self.stride)
+    }
+}
+
+/// The convolution of one utterance (frame, input) without copying what each output frame sees: as many taps as the stride
+/// lie side by side in memory already, so that the convolution is a few products over overlapping rows.
+fn in_place(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, kernel: i64, stride: i64) -> Result<Tensor> {
+    let (length, channels) = input.size2()?;
+    let samples = input.f_contiguous()?.f_view([-1])?;
+    let frames = convolved(length, kernel, stride);
+    let mut output: Option<Tensor> = None; // (frame, output)
+    for tap in (0..kernel).step_by(stride as usize) {
+        let width = stride.min(kernel - tap) * channels;
+        let seen = samples.f_narrow(0, tap * channels, (length - tap) * channels)?;
+        let rows = seen.f_as_strided([frames, width], [stride * channels, 1], None)?; // overlap with the next tap's
+        let taps = weight.f_narrow(1, tap * channels, width)?;
+        output = Some(match output {
+            None => rows.f_linear(&taps, bias)?,
+            Some(mut sum) => sum.f_addmm_(&rows, &taps.f_transpose(0, 1)?)?,
+        });
+    }
+    let output = match output {
+        Some(output) => output,
+        None => Tensor::f_zeros([frames, weight.size()[0]], (input.kind(), input.device()))?,
+    };
+    Ok(output.f_unsqueeze(0)?)
 }
 
 /// What each output frame of a convolution sees, laid side by side: (batch, frame, channel) to (batch, frame, kernel × channel).
@@ -131,31 +159,40 @@ fn gelu(mut hidden: Tensor) -> Result<Tensor> {
     Ok(if hidden.requires_grad() { hidden.f_gelu("none")? } else { hidden.f_gelu_("none")? })
 }
 
-/// Group norm with one group a channel: statistics of each channel over the real frames of its own utterance.
+/// The product of `windows` (batch, frame, tap) with `weight` (channel, tap), then group norm with one group a channel:
+/// statistics of each channel over the real frames of its own utterance. Padded frames become zeros.
 ///
-/// PyTorch's would count the padding, and an utterance's text would change with its neighbours.
-fn time_norm(hidden: Tensor, weight: &Tensor, bias: &Tensor, frames: &Frames) -> Result<Tensor> {
-    let kind = hidden.kind();
-    // Padded frames become zeros, so that nothing they held reaches a sum, or the layers above.
-    let float = hidden.f_to_kind(Kind::Float)?;
-    drop(hidden);
-    let hidden = frames.zero_padding(float)?; // (batch, frame, channel)
-    let (variance, mean) = match &frames.valid {
-        None => hidden.f_var_mean_correction([1i64].as_slice(), 0, true)?, // (batch, 1, channel)
-        Some(_) => {
-            let count = Tensor::f_from_slice(&frames.lengths)?.f_to_device(hidden.device())?.f_view([-1, 1, 1])?;
-            let sum = |values: &Tensor| values.f_sum_dim_intlist(1, true, Kind::Float)?.f_div(&count);
-            let mean = sum(&hidden)?;
-            let centred = frames.zero_padding(hidden.f_sub(&mean)?)?;
-            (sum(&centred.f_square()?)?, mean)
-        }
+/// PyTorch's would count the padding, and an utterance's text would change with its neighbours. The statistics of the
+/// product follow from those of the windows, mean w·m and variance wᵀCw, and there are few taps: the norm costs a weight of
+/// its own for each utterance, and not one more pass over its frames. A bias before the norm would change nothing.
+fn normed_product(
+    windows: &Tensor,
+    weight: &Tensor,
+    scale: &Tensor,
+    shift: &Tensor,
+    frames: &Frames,
+) -> Result<Tensor> {
+    let kind = windows.kind();
+    // Nothing that padding held may reach a sum.
+    let seen = frames.zero_padding(windows.f_to_kind(Kind::Double)?)?;
+    let count = Tensor::f_from_slice(&frames.lengths)?.f_to_device(windows.device())?.f_view([-1, 1, 1])?;
+    let mean = seen.f_sum_dim_intlist(1, true, Kind::Double)?.f_div(&count)?; // (batch, 1, tap)
+    let centred = frames.zero_padding(seen.f_sub(&mean)?)?;
+    let covariance = centred.f_transpose(1, 2)?.f_matmul(&centred)?.f_div(&count)?; // (batch, tap, tap)
+    let weight = weight.f_to_kind(Kind::Double)?;
+    let variance = weight.f_matmul(&covariance)?.f_mul(&weight)?.f_sum_dim_intlist(-1, true, Kind::Double)?;
+    let scale = variance.f_add_scalar(EPSILON)?.f_rsqrt()?.f_mul(&scale.f_unsqueeze(-1)?)?; // (batch, channel, 1)
+    let normed = weight.f_mul(&scale)?; // (batch, channel, tap)
+    let shift = shift.f_sub(&normed.f_matmul(&mean.f_transpose(1, 2)?)?.f_squeeze_dim(-1)?)?; // (batch, channel)
+    let (normed, shift) = (normed.f_to_kind(kind)?, shift.f_to_kind(kind)?);
+    let rows = (0..windows.size()[0])
+        .map(|row| Ok(windows.f_get(row)?.f_linear(&normed.f_get(row)?, Some(shift.f_get(row)?))?))
+        .collect::<Result<Vec<_>>>()?;
+    let product = match rows.as_slice() {
+        [row] => row.f_unsqueeze(0)?,
+        rows => Tensor::f_stack(rows, 0)?,
     };
-    let scale = variance.f_add_scalar(EPSILON)?.f_rsqrt()?.f_mul(weight)?;
-    let shift = bias.f_sub(&mean.f_mul(&scale)?)?;
-    let normed = shift.f_addcmul(&hidden, &scale)?;
-    drop(hidden);
-    // The shift has moved padded frames off zero.
-    frames.zero_padding(normed.f_to_kind(kind)?)
+    frames.zero_padding(product)
 }
 
 #[cfg(test)]
@@ -180,19 +217,45 @@ mod tests {
     }
 
     #[test]
-    fn the_masked_norm_equals_each_row_alone_and_ignores_what_padding_holds() {
+    fn in_place_is_the_convolution() {
+        for (channels, kernel, stride) in [(3, 3, 2), (4, 5, 1), (2, 7, 3), (2, 2, 5)] {
+            let input = Tensor::randn([2, 53, channels], (Kind::Double, Device::Cpu)).get(1);
+            let weight = Tensor::randn([6, channels, kernel], (Kind::Double, Device::Cpu));
+            let bias = Tensor::randn([6], (Kind::Double, Device::Cpu));
+            let expected = input.transpose(0, 1).unsqueeze(0).conv1d(&weight, Some(&bias), [stride], [0], [1], 1);
+            let flat = weight.permute([0, 2, 1]).flatten(1, 2);
+            let product = in_place(&input, &flat, Some(&bias), kernel, stride).unwrap();
+            assert_eq!(product.size(), expected.transpose(1, 2).size());
+            // Sums of at most 20 products of size 10 in fp64, and a bias: 21 × 10 × 2⁻⁵³.
+            let off = (product - expected.transpose(1, 2)).abs().max();
+            assert!(off.double_value(&[]) < 1e-13, "{channels} {kernel} {stride}");
+        }
+    }
+
+    #[test]
+    fn the_normed_product_equals_each_row_alone_and_ignores_what_padding_holds() {
         let (cpu, lengths) = ((Kind::Float, Device::Cpu), [7i64, 40]);
-        let hidden = Tensor::randn([2, 40, 3], cpu) * 2.0 + 0.5;
-        let _ = hidden.get(0).narrow(0, 7, 33).fill_(f64::INFINITY);
-        let (weight, bias) = (Tensor::randn([3], cpu), Tensor::randn([3], cpu));
+        let windows = Tensor::randn([2, 40, 5], cpu) + 0.5;
+        let _ = windows.get(0).narrow(0, 7, 33).fill_(f64::INFINITY);
+        let weight = Tensor::randn([3, 5], cpu);
+        let (scale, shift) = (Tensor::randn([3], cpu), Tensor::randn([3], cpu));
         let frames = Frames::new(lengths.to_vec(), 40, Device::Cpu).unwrap();
-        let normed = time_norm(hidden.shallow_clone(), &weight, &bias, &frames).unwrap();
+        let normed = normed_product(&windows, &weight, &scale, &shift, &frames).unwrap();
         for (row, &length) in lengths.iter().enumerate() {
-            let alone = hidden.narrow(0, row as i64, 1).narrow(1, 0, length).transpose(1, 2);
-            let expected = alone.group_norm(3, Some(&weight), Some(&bias), EPSILON, true).transpose(1, 2);
-            let off = (normed.narrow(0, row as i64, 1).narrow(1, 0, length) - &expected).abs().max();
-            // A mean over 40 numbers of size 10 and its square: 40 × 10 × 2⁻²⁴ = 2.4e-5 at the very worst.
-            assert!(f64::try_from(off).unwrap() < 2.4e-5, "row {row}");
+            let row = row as i64;
+            let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
+            let alone =
+                double(&windows.narrow(0, row, 1).narrow(1, 0, length)).linear(&double(&weight), None::<&Tensor>);
+            let expected = alone
+                .transpose(1, 2)
+                .group_norm(3, Some(&double(&scale)), Some(&double(&shift)), EPSILON, true)
+                .transpose(1, 2);
+            let off = (double(&normed.narrow(0, row, 1).narrow(1, 0, length)) - &expected).abs().max();
+            // Rounding the weights of 5 taps, the shift, 5 products and their sum, each of size 20 at most:
+            // 16 × 20 × 2⁻²⁴ = 1.9e-5.
+            assert!(off.double_value(&[]) < 1.9e-5, "row {row}");
+            let padded = normed.narrow(0, row, 1).narrow(1, length, 40 - length);
+            assert_eq!(padded.abs().sum(Kind::Float).double_value(&[]), 0.0);
         }
     }
 }
