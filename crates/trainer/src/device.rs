@@ -72,6 +72,8 @@ pub enum PrecisionChoice {
     Fp32,
     /// bfloat16 activations and products; weights, norms, KL and CTC stay fp32.
     Bf16,
+    /// Products with weights in 8-bit integers, all else fp32: on a CPU, to transcribe and to score.
+    Int8,
 }
 
 /// What was decided.
@@ -81,6 +83,8 @@ pub struct Compute {
     pub device: Device,
     /// The activations' kind.
     pub kind: Kind,
+    /// Whether models that are opened to transcribe or to score multiply in 8-bit integers.
+    pub int8: bool,
     /// libtorch's threads on the CPU.
     pub threads: i32,
 }
@@ -89,7 +93,7 @@ impl Compute {
     /// Decides and sets up; to be called once, before the first tensor.
     ///
     /// # Errors
-    /// A GPU that was asked for and is not there.
+    /// A GPU that was asked for and is not there, or int8 where there is none.
     pub fn decide(device: DeviceChoice, precision: PrecisionChoice, threads: Option<usize>) -> Result<Compute> {
         load_cuda();
         keep_freed_memory();
@@ -112,18 +116,30 @@ impl Compute {
             }
         };
         let kind = match precision {
-            PrecisionChoice::Fp32 => Kind::Float,
+            PrecisionChoice::Fp32 | PrecisionChoice::Int8 => Kind::Float,
             PrecisionChoice::Bf16 => Kind::BFloat16,
             PrecisionChoice::Auto if device.is_cuda() || cpu_has_bf16() => Kind::BFloat16,
             PrecisionChoice::Auto => Kind::Float,
         };
-        Ok(Compute { device, kind, threads: tch::get_num_threads() })
+        let int8 = precision == PrecisionChoice::Int8;
+        if int8 && device != Device::Cpu {
+            let message = "8-bit products are built for the CPU: `--device cpu`, or another precision".to_string();
+            return Err(Error::Device { given: "precision int8 on a GPU".into(), message });
+        }
+        if int8 && !klang_wav2vec2::has_int8() {
+            return Err(klang_wav2vec2::Error::NoInt8.into());
+        }
+        Ok(Compute { device, kind, int8, threads: tch::get_num_threads() })
     }
 }
 
 impl fmt::Display for Compute {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let precision = if self.kind == Kind::BFloat16 { "bf16" } else { "fp32" };
+        let precision = match self.kind {
+            _ if self.int8 => "int8",
+            Kind::BFloat16 => "bf16",
+            _ => "fp32",
+        };
         match self.device {
             Device::Cuda(number) => write!(f, "cuda:{number}, {precision}"),
             _ => write!(f, "cpu, {} thread{}, {precision}", self.threads, if self.threads == 1 { "" } else { "s" }),

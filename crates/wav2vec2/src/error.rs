@@ -34,6 +34,15 @@ pub enum Error {
         /// The parser's message, with line and column.
         source: serde_json::Error,
     },
+    /// A libtorch without 8-bit products.
+    #[error("this libtorch has no 8-bit products for this processor; compute in fp32 or bf16")]
+    NoInt8,
+    /// An 8-bit operation that libtorch refused.
+    #[error("libtorch could not {what} in 8 bits; compute in fp32 or bf16")]
+    Int8 {
+        /// What it was to do.
+        what: &'static str,
+    },
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {

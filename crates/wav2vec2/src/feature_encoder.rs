@@ -1,11 +1,14 @@
 //! The convolutional feature encoder: waveform to one feature vector every 20 ms (wav2vec 2.0, section 2).
 
+use std::sync::{Arc, OnceLock};
+
 use tch::{Kind, Tensor};
 
 use crate::config::{FeatureNorm, ModelConfig};
 use crate::error::Result;
 use crate::frames::{Frames, convolved};
-use crate::linear::cast;
+use crate::int8::{Int8Linear, Then, flat};
+use crate::linear::{cast, gelu};
 use crate::norm::LayerNorm;
 use crate::parameters::Path;
 
@@ -53,6 +56,7 @@ struct ConvLayerBlock {
     kernel: i64,
     stride: i64,
     norm: ConvNorm,
+    int8: Arc<OnceLock<Int8Linear>>,
 }
 
 #[derive(Debug)]
@@ -68,9 +72,12 @@ impl ConvLayerBlock {
         let (output, kernel, stride) = (config.conv_dim[index], config.conv_kernel[index], config.conv_stride[index]);
         let conv = path / "conv";
         let norm = path / "layer_norm";
+        let weight = conv.parameter("weight", &[output, input, kernel])?;
+        let bias = if config.conv_bias { Some(conv.parameter("bias", &[output])?) } else { None };
         Ok(ConvLayerBlock {
-            weight: conv.parameter("weight", &[output, input, kernel])?,
-            bias: if config.conv_bias { Some(conv.parameter("bias", &[output])?) } else { None },
+            int8: conv.affine(&weight, bias.as_ref()),
+            weight,
+            bias,
             kernel,
             stride,
             norm: match (config.feat_extract_norm, index) {
@@ -86,8 +93,17 @@ impl ConvLayerBlock {
 
     fn forward(&self, input: &Tensor, lengths: &[i64]) -> Result<(Tensor, Vec<i64>)> {
         let kind = input.kind();
-        let weight = self.weight.f_permute([0, 2, 1])?.f_flatten(1, 2)?; // (output, kernel × input)
         let lengths: Vec<i64> = lengths.iter().map(|&length| convolved(length, self.kernel, self.stride)).collect();
+        if let Some(rounded) = self.int8.get() {
+            let convolve = |then| rounded.convolve(input, self.kernel, self.stride, then);
+            match &self.norm {
+                ConvNorm::None => return Ok((convolve(Then::Gelu)?, lengths)),
+                ConvNorm::Layer(norm) => return Ok((gelu(norm.forward(&convolve(Then::Nothing)?)?)?, lengths)),
+                // The first layer, of one channel: in floats, where its norm costs nothing.
+                ConvNorm::Group { .. } => {}
+            }
+        }
+        let weight = flat(&self.weight)?; // (output, kernel × input)
         let hidden = match &self.norm {
             ConvNorm::None => self.product(input, &cast(&weight, kind)?)?,
             ConvNorm::Group { weight: scale, bias: shift } => {
@@ -152,11 +168,6 @@ fn windows(input: &Tensor, kernel: i64, stride: i64) -> Result<Tensor> {
     let tap = |tap: i64| input.f_slice(1, tap, tap + (frames - 1) * stride + 1, stride); // (batch, frame, channel)
     let taps = (0..kernel).map(tap).collect::<std::result::Result<Vec<_>, _>>()?;
     Ok(Tensor::f_cat(&taps, -1)?)
-}
-
-/// GELU, in place where nothing is kept for a gradient.
-fn gelu(mut hidden: Tensor) -> Result<Tensor> {
-    Ok(if hidden.requires_grad() { hidden.f_gelu("none")? } else { hidden.f_gelu_("none")? })
 }
 
 /// The product of `windows` (batch, frame, tap) with `weight` (channel, tap), then group norm with one group a channel:

@@ -36,7 +36,7 @@ impl FeedForward {
     /// # Errors
     /// When libtorch refuses the shapes.
     pub fn forward(&self, hidden: &Tensor, noise: Option<&Noise>) -> Result<Tensor> {
-        let inner = dropout(self.intermediate.forward(hidden)?.f_gelu("none")?, self.activation_dropout, noise)?;
+        let inner = dropout(self.intermediate.forward_gelu(hidden)?, self.activation_dropout, noise)?;
         dropout(self.output.forward(&inner)?, self.hidden_dropout, noise)
     }
 }

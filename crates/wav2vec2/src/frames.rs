@@ -66,6 +66,18 @@ impl WaveformBatch {
         Ok(WaveformBatch { samples: self.samples.f_to_device(device)?, lengths: self.lengths.clone() })
     }
 
+    /// Each row as a batch of its own, without its padding.
+    ///
+    /// # Errors
+    /// A length that does not fit the tensor.
+    pub fn rows(&self) -> Result<Vec<WaveformBatch>> {
+        let row = |(row, &length): (usize, &i64)| -> Result<WaveformBatch> {
+            let samples = self.samples.f_narrow(0, row as i64, 1)?.f_narrow(1, 0, length)?;
+            Ok(WaveformBatch { samples, lengths: vec![length] })
+        };
+        self.lengths.iter().enumerate().map(row).collect()
+    }
+
     /// Checks that every row has a length inside the tensor and enough samples for one frame.
     pub(crate) fn check(&self, config: &ModelConfig) -> Result<()> {
         let (rows, samples) = self.samples.size2()?;

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Div;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
+use crate::int8::Int8Linear;
 
 /// The parameters of one model.
 #[derive(Debug)]
@@ -16,6 +17,15 @@ pub struct Store {
     device: Device,
     origin: Origin,
     tensors: Mutex<BTreeMap<String, Tensor>>,
+    affine: Arc<Mutex<BTreeMap<String, Affine>>>, // by path; one for all stores that share
+}
+
+/// Weights of an affine map or a convolution, and what becomes of them in 8 bits.
+#[derive(Debug)]
+struct Affine {
+    weight: Tensor,       // (output, input) or (output, input, kernel)
+    bias: Option<Tensor>, // (output)
+    int8: Arc<OnceLock<Int8Linear>>,
 }
 
 /// Where the tensors of a store come from.
@@ -32,20 +42,25 @@ enum Origin {
 impl Store {
     /// An empty store whose parameters will be zeros on `device`: [`crate::initialise`] or a checkpoint fills them.
     pub fn new(device: Device) -> Store {
-        Store { device, origin: Origin::Fresh, tensors: Mutex::default() }
+        Store { device, origin: Origin::Fresh, tensors: Mutex::default(), affine: Arc::default() }
     }
 
     /// An empty store whose parameters will be those of `original` by name: what changes one of them changes both.
     /// Gradients stay apart.
     pub fn sharing(original: &Store) -> Store {
         let tensors = original.named().into_iter().collect();
-        Store { device: original.device, origin: Origin::Shared(tensors), tensors: Mutex::default() }
+        Store {
+            device: original.device,
+            origin: Origin::Shared(tensors),
+            tensors: Mutex::default(),
+            affine: original.affine.clone(),
+        }
     }
 
     /// An empty store that takes no memory for its parameters, for asking a model built on it for names and shapes. A
     /// forward pass on it computes nothing of use.
     pub fn declaring() -> Store {
-        Store { device: Device::Cpu, origin: Origin::Declared, tensors: Mutex::default() }
+        Store { device: Device::Cpu, origin: Origin::Declared, tensors: Mutex::default(), affine: Arc::default() }
     }
 
     /// The path of all names.
@@ -57,6 +72,21 @@ impl Store {
     pub fn named(&self) -> Vec<(String, Tensor)> {
         let tensors = self.tensors.lock().unwrap_or_else(PoisonError::into_inner);
         tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    }
+
+    /// Rounds the weights of every affine map and convolution of at least 64 inputs and outputs to 8 bits, for this model and all that share its store: evaluation computes
+    /// with them from now on, whatever becomes of the parameters. To be called when they are filled.
+    ///
+    /// # Errors
+    /// A libtorch without 8-bit products, or too little memory.
+    pub fn to_int8(&self) -> Result<()> {
+        let affine = self.affine.lock().unwrap_or_else(PoisonError::into_inner);
+        // A narrower map costs nothing to speak of, and has few terms for its errors to average over.
+        let wide = |map: &&Affine| map.weight.size().iter().take(2).all(|&size| size >= 64);
+        for map in affine.values().filter(wide).filter(|map| map.int8.get().is_none()) {
+            let _ = map.int8.set(Int8Linear::new(&map.weight, map.bias.as_ref())?);
+        }
+        Ok(())
     }
 
     fn add(&self, name: String, shape: &[i64], kind: Kind, learns: bool) -> Result<Tensor> {
@@ -112,6 +142,18 @@ impl Path<'_> {
     /// When libtorch cannot allocate it.
     pub fn parameter(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
         self.store.add((self / name).name.to_string(), shape, Kind::Float, true)
+    }
+
+    /// Says that `weight`, (output, input) or (output, input, kernel), and `bias` (output) under this path make an affine
+    /// map or a convolution. What is returned is filled by [`Store::to_int8`].
+    pub(crate) fn affine(&self, weight: &Tensor, bias: Option<&Tensor>) -> Arc<OnceLock<Int8Linear>> {
+        let mut affine = self.store.affine.lock().unwrap_or_else(PoisonError::into_inner);
+        let map = affine.entry(self.name.to_string()).or_insert_with(|| Affine {
+            weight: weight.shallow_clone(),
+            bias: bias.map(Tensor::shallow_clone),
+            int8: Arc::default(),
+        });
+        map.int8.clone()
     }
 
     /// A tensor under this path that belongs to the model and does not learn.

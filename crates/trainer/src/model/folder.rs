@@ -110,7 +110,7 @@ impl Recogniser {
             let path = checkpoint.path().to_path_buf();
             return Err(klang_wav2vec2::Error::Mismatch { path, problems }.into());
         }
-        Recogniser::filled(&checkpoint, &fit, spec, compute, 0)
+        Recogniser::filled(&checkpoint, &fit, spec, compute, 0)?.ready()
     }
 
     /// Writes the model as a folder: beside the old one, then in its place. Low-rank factors are merged.

@@ -2,6 +2,8 @@
 
 mod folder;
 mod source;
+#[cfg(test)]
+mod tests;
 mod tune;
 
 use klang_ctc::{CtcHead, GreedyPath, greedy};
@@ -90,6 +92,27 @@ pub struct RecognitionStages {
     pub recognition: Recognition,
 }
 
+impl RecognitionStages {
+    /// One batch of several, in evaluation; padding is zero.
+    fn together(parts: &[RecognitionStages]) -> Result<RecognitionStages> {
+        let pad = |part: fn(&RecognitionStages) -> &Tensor| -> Result<Tensor> {
+            let rows =
+                parts.iter().map(|stages| part(stages).f_squeeze_dim(0)).collect::<std::result::Result<Vec<_>, _>>()?;
+            Ok(Tensor::f_pad_sequence(&rows, true, 0.0, "right")?)
+        };
+        Ok(RecognitionStages {
+            features: pad(|stages| &stages.features)?,
+            projected: pad(|stages| &stages.projected)?,
+            hidden: pad(|stages| &stages.hidden)?,
+            recognition: Recognition {
+                logits: pad(|stages| &stages.recognition.logits)?,
+                lengths: parts.iter().flat_map(|stages| stages.recognition.lengths.clone()).collect(),
+                kl: None,
+            },
+        })
+    }
+}
+
 /// A text read off the logits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -107,7 +130,15 @@ impl Recogniser {
     pub fn random(spec: ModelSpec, compute: Compute, seed: u64) -> Result<Recogniser> {
         let model = Recogniser::blank(spec, compute, Store::new(compute.device))?;
         model.initialise(seed, |_| true)?;
-        Ok(model)
+        model.ready()
+    }
+
+    /// The model as its precision wants it, once its weights are there.
+    fn ready(self) -> Result<Recogniser> {
+        if self.compute.int8 {
+            self.store.to_int8()?;
+        }
+        Ok(self)
     }
 
     /// A model with a checkpoint's weights; what the checkpoint lacks is drawn from `seed`.
@@ -211,6 +242,12 @@ impl Recogniser {
     /// # Errors
     /// As [`Recogniser::forward`].
     pub fn stages(&self, batch: &WaveformBatch, pass: Pass) -> Result<RecognitionStages> {
+        if self.compute.int8 && batch.lengths.len() > 1 {
+            // Rounding takes one scale for a tensor: neighbours and padding would have a say in it.
+            let rows = batch.rows()?;
+            let stages = rows.iter().map(|row| self.stages(row, pass)).collect::<Result<Vec<_>>>()?;
+            return RecognitionStages::together(&stages);
+        }
         let samples = batch.samples.f_to_device(self.compute.device)?.f_to_kind(self.compute.kind)?;
         let batch = WaveformBatch { samples, lengths: batch.lengths.clone() };
         let Stages { features, projected, output } = self.encoder.stages(&batch, pass)?;

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use klang_wav2vec2::{ModelConfig, Spans};
 
 use super::{NormKind, Recipe};
+use crate::device::PrecisionChoice;
 use crate::error::{Error, Result};
 use crate::model::TuneKind;
 
@@ -59,6 +60,9 @@ impl Recipe {
             return refuse("threads", &self.threads.unwrap_or(0), "1 to 1024");
         }
 
+        if self.precision == PrecisionChoice::Int8 {
+            return refuse("precision", &"int8", "auto, fp32, bf16; int8 is for transcribing and scoring");
+        }
         if self.model.init == "random" && ModelConfig::of_size(&self.model.size).is_none() {
             return refuse("model.size", &self.model.size, &ModelConfig::SIZES.join(", "));
         }

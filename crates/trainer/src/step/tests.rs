@@ -47,7 +47,7 @@ fn model(kind: Kind, threads: i32) -> Recogniser {
         audio: AudioSpec::default(),
         text: TextOptions::default(),
     };
-    Recogniser::random(spec, Compute { device: Device::Cpu, kind, threads }, 1).unwrap()
+    Recogniser::random(spec, Compute { device: Device::Cpu, kind, int8: false, threads }, 1).unwrap()
 }
 
 fn rows() -> Vec<LoadedRow> {

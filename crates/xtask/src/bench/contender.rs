@@ -136,13 +136,15 @@ impl Contender {
 
 /// klang as it is, first, as everything is compared with it; then what else it can be told.
 fn klang_transcribing(machine: &Machine) -> Vec<Contender> {
+    let int8 = Contender::klang("klang int8", &["--precision", "int8"], Precision::Int8);
     if machine.has_bf16() {
         vec![
             Contender::klang("klang", &[], Precision::Bf16),
             Contender::klang("klang fp32", &["--precision", "fp32"], Precision::Fp32),
+            int8,
         ]
     } else {
-        vec![Contender::klang("klang", &[], Precision::Fp32)]
+        vec![Contender::klang("klang", &[], Precision::Fp32), int8]
     }
 }
 
