@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::error::Result;
 
@@ -16,6 +16,10 @@ pub struct AdamWConfig {
     /// Decoupled weight decay, on tensors of two dimensions or more.
     pub weight_decay: f64,
 }
+
+/// Elements that are stepped at a time on a CPU: these loops are bound by memory, not by arithmetic, and between the first
+/// and the last of them so many stay in the caches.
+const PIECE: i64 = 1 << 16;
 
 /// The optimiser over named parameters. A parameter waits until it first has a gradient; from then on every step counts
 /// for it, with a gradient of zero where it took no part.
@@ -53,31 +57,43 @@ impl AdamW {
         let AdamWConfig { betas: [beta1, beta2], epsilon, weight_decay } = self.config;
         let _guard = tch::no_grad_guard();
         for ((name, parameter), gradient) in self.parameters.iter_mut().zip(gradients) {
-            // A tensor of its own, for what follows overwrites it: these loops are bound by memory, not by arithmetic.
-            let mut scratch = match gradient.defined() {
-                true => gradient.f_mul_scalar(gradient_scale)?,
-                false if self.states.contains_key(name) => parameter.f_zeros_like()?,
-                false => continue,
-            };
+            if !gradient.defined() && !self.states.contains_key(name) {
+                continue;
+            }
             if !self.states.contains_key(name) {
                 let fresh = Moments { steps: 0, first: parameter.f_zeros_like()?, second: parameter.f_zeros_like()? };
                 self.states.insert(name.clone(), fresh);
             }
             let Some(moments) = self.states.get_mut(name) else { continue };
             moments.steps += 1;
-            let _ = moments.first.f_lerp_(&scratch, 1.0 - beta1)?;
-            let _ = moments.second.f_lerp_(&scratch.f_square_()?, 1.0 - beta2)?;
             let correction1 = 1.0 - beta1.powi(moments.steps as i32);
             let correction2 = 1.0 - beta2.powi(moments.steps as i32);
-            // −(√v̂ + ε) / (α / c₁), so that what is left of the step is one division and one sum.
             let root = correction2.sqrt();
-            let mut divisor = moments.second.f_sqrt_out(&scratch)?;
-            let _ = divisor.f_add_scalar_(epsilon * root)?.f_mul_scalar_(-correction1 / (learning_rate * root))?;
             // The positional convolution's magnitude has the shape of a kernel, but is a gain.
-            if weight_decay > 0.0 && parameter.dim() >= 2 && !name.ends_with("original0") {
-                let _ = parameter.f_mul_scalar_(1.0 - learning_rate * weight_decay)?;
+            let decays = weight_decay > 0.0 && parameter.dim() >= 2 && !name.ends_with("original0");
+            let flat = |tensor: &Tensor| tensor.f_view([-1]);
+            let (parameter, first, second) = (flat(parameter)?, flat(&moments.first)?, flat(&moments.second)?);
+            let gradient = if gradient.defined() { Some(flat(&gradient.f_contiguous()?)?) } else { None };
+            let count = parameter.numel() as i64;
+            let piece = if parameter.device() == Device::Cpu { PIECE } else { count.max(1) };
+            for start in (0..count).step_by(piece as usize) {
+                let cut = |tensor: &Tensor| tensor.f_narrow(0, start, piece.min(count - start));
+                let (mut parameter, mut first, mut second) = (cut(&parameter)?, cut(&first)?, cut(&second)?);
+                // A tensor of its own, for what follows overwrites it.
+                let mut scratch = match &gradient {
+                    Some(gradient) => cut(gradient)?.f_mul_scalar(gradient_scale)?,
+                    None => parameter.f_zeros_like()?,
+                };
+                let _ = first.f_lerp_(&scratch, 1.0 - beta1)?;
+                let _ = second.f_lerp_(&scratch.f_square_()?, 1.0 - beta2)?;
+                // −(√v̂ + ε) / (α / c₁), so that what is left of the step is one division and one sum.
+                let mut divisor = second.f_sqrt_out(&scratch)?;
+                let _ = divisor.f_add_scalar_(epsilon * root)?.f_mul_scalar_(-correction1 / (learning_rate * root))?;
+                if decays {
+                    let _ = parameter.f_mul_scalar_(1.0 - learning_rate * weight_decay)?;
+                }
+                let _ = parameter.f_addcdiv_(&first, &divisor)?;
             }
-            let _ = parameter.f_addcdiv_(&moments.first, &divisor)?;
         }
         Ok(())
     }
@@ -147,7 +163,7 @@ pub fn gradient_norm(gradients: &[Tensor]) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
+    use tch::Kind;
 
     fn gradients<const N: usize>(objective: &Tensor, parameters: [&Tensor; N]) -> Vec<Tensor> {
         Tensor::run_backward(&[objective], &parameters, false, false)
