@@ -42,7 +42,7 @@ pub use int8::is_available as has_int8;
 pub use linear::Linear;
 pub use lora::{LoraConfig, Projection};
 pub use masking::Spans;
-pub use model::{EncoderOutput, Pass, Stages, TrainingPass, Wav2Vec2};
+pub use model::{EncoderOutput, Features, Pass, Stages, TrainingPass, Wav2Vec2};
 pub use noise::{Noise, dropout};
 pub use norm::{Every, KlNorm, KlNormConfig, Layers, LogSigma, Norm, NormConfig, Normed, Site, Statistics};
 pub use parameters::{Path, Store};

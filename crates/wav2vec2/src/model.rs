@@ -58,6 +58,15 @@ pub struct EncoderOutput {
     pub kl: Option<KlRates>,
 }
 
+/// What the convolutions make of a padded batch.
+#[derive(Debug)]
+pub struct Features {
+    /// (batch, frame, feature), in the kind of the samples; padded frames hold anything.
+    pub hidden: Tensor,
+    /// Real frames of each row.
+    pub lengths: Vec<i64>,
+}
+
 /// The hidden states at every named place, for whoever compares implementations.
 #[derive(Debug)]
 pub struct Stages {
@@ -103,14 +112,30 @@ impl Wav2Vec2 {
     /// # Errors
     /// As [`Wav2Vec2::forward`].
     pub fn stages(&self, batch: &WaveformBatch, pass: Pass) -> Result<Stages> {
+        with_gradient(learns(pass), || self.encode(self.features(batch)?, pass))
+    }
+
+    /// The convolutions alone. They draw nothing: frozen, they give the same in every pass.
+    ///
+    /// # Errors
+    /// As [`Wav2Vec2::forward`].
+    pub fn features(&self, batch: &WaveformBatch) -> Result<Features> {
         batch.check(&self.config)?;
+        let (hidden, lengths) = self.feature_encoder.forward(&batch.samples, &batch.lengths)?;
+        Ok(Features { hidden, lengths })
+    }
+
+    /// All but the convolutions: [`Wav2Vec2::stages`] from what [`Wav2Vec2::features`] gave.
+    ///
+    /// # Errors
+    /// When libtorch refuses the shapes or cannot allocate.
+    pub fn encode(&self, features: Features, pass: Pass) -> Result<Stages> {
         let training = match pass {
             Pass::Evaluation => None,
             Pass::Training(drawn) => Some(drawn),
         };
-        let learns = training.is_none_or(|drawn| drawn.encoder_learns);
-        with_gradient(learns, || {
-            let (features, lengths) = self.feature_encoder.forward(&batch.samples, &batch.lengths)?;
+        with_gradient(learns(pass), || {
+            let Features { hidden: features, lengths } = features;
             let frames = Frames::new(lengths, features.size()[1], features.device())?;
             let projected = self.feature_projection.forward(&features, training.map(|drawn| &drawn.noise))?;
             let hidden = match training {
@@ -133,6 +158,14 @@ impl Wav2Vec2 {
             Some(mask) => hidden.f_masked_fill(&mask.f_unsqueeze(1)?, 0.0)?,
             None => hidden,
         })
+    }
+}
+
+/// Whether anything of the encoder learns in a pass; in evaluation that is the caller's to say.
+fn learns(pass: Pass) -> bool {
+    match pass {
+        Pass::Evaluation => true,
+        Pass::Training(drawn) => drawn.encoder_learns,
     }
 }
 

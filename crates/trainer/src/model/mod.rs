@@ -10,7 +10,8 @@ use klang_ctc::{CtcHead, GreedyPath, greedy};
 use klang_text::{TextOptions, Vocabulary};
 use klang_wav2vec2::checkpoint::{Checkpoint, Fit, Head};
 use klang_wav2vec2::{
-    EncoderOutput, KlRates, ModelConfig, Pass, Stages, Store, Wav2Vec2, WaveformBatch, initialise, initialise_linear,
+    EncoderOutput, Features, KlRates, ModelConfig, Pass, Stages, Store, Wav2Vec2, WaveformBatch, initialise,
+    initialise_linear,
 };
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -248,9 +249,34 @@ impl Recogniser {
             let stages = rows.iter().map(|row| self.stages(row, pass)).collect::<Result<Vec<_>>>()?;
             return RecognitionStages::together(&stages);
         }
+        let batch = self.here(batch)?;
+        self.recognise(self.encoder.stages(&batch, pass)?, pass)
+    }
+
+    /// The convolutions' features of a batch, in the model's precision.
+    ///
+    /// # Errors
+    /// As [`Recogniser::forward`].
+    pub fn features(&self, batch: &WaveformBatch) -> Result<Features> {
+        Ok(self.encoder.features(&self.here(batch)?)?)
+    }
+
+    /// As [`Recogniser::forward`], from what [`Recogniser::features`] gave.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn forward_features(&self, features: Features, pass: Pass) -> Result<Recognition> {
+        Ok(self.recognise(self.encoder.encode(features, pass)?, pass)?.recognition)
+    }
+
+    /// The batch where the model is, in its precision.
+    fn here(&self, batch: &WaveformBatch) -> Result<WaveformBatch> {
         let samples = batch.samples.f_to_device(self.compute.device)?.f_to_kind(self.compute.kind)?;
-        let batch = WaveformBatch { samples, lengths: batch.lengths.clone() };
-        let Stages { features, projected, output } = self.encoder.stages(&batch, pass)?;
+        Ok(WaveformBatch { samples, lengths: batch.lengths.clone() })
+    }
+
+    fn recognise(&self, stages: Stages, pass: Pass) -> Result<RecognitionStages> {
+        let Stages { features, projected, output } = stages;
         let EncoderOutput { hidden, lengths, kl } = output;
         let noise = match pass {
             Pass::Training(drawn) => Some(&drawn.noise),

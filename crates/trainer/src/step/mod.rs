@@ -1,5 +1,6 @@
 //! One update: its batches cut into parts, their gradients summed, clipped and applied.
 
+mod features;
 mod part;
 mod replicas;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use rand::RngExt;
 use tch::{Kind, Tensor};
 
 use super::Rate;
+use super::features::FrozenFeatures;
 use crate::data::{LoadedBatch, LoadedRow};
 use crate::draw;
 use crate::error::{Error, Result};
@@ -36,6 +37,8 @@ pub struct Learner<'a> {
     pub model: &'a Recogniser,
     /// The parameters, in the optimiser's order.
     pub learnt: &'a [Tensor],
+    /// Where the convolutions do not learn: what they give.
+    pub frozen: Option<&'a FrozenFeatures>,
 }
 
 /// What a part gives. Everything adds up over the parts of an update.
@@ -115,7 +118,11 @@ impl Learner<'_> {
 
     fn objective(&self, common: &Common, batch: &LoadedBatch, number: usize, part: &mut Part) -> Result<Tensor> {
         let drawn = self.draw(common, batch, number, part)?;
-        let Recognition { logits, lengths, kl } = self.model.forward(&batch.waveforms()?, Pass::Training(&drawn))?;
+        let pass = Pass::Training(&drawn);
+        let Recognition { logits, lengths, kl } = match self.frozen {
+            Some(frozen) => self.model.forward_features(frozen.features(self.model, batch)?, pass)?,
+            None => self.model.forward(&batch.waveforms()?, pass)?,
+        };
         let vocabulary = &self.model.spec.vocabulary;
         let blank = vocabulary.blank();
         let labels: Vec<Vec<u32>> = batch.rows.iter().map(|row| row.labels(vocabulary.delimiter())).collect();

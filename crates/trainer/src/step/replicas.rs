@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tch::Tensor;
 
+use super::features::FrozenFeatures;
 use super::part::{Common, Learner, Part};
 use crate::data::LoadedBatch;
 use crate::error::{Error, Result};
@@ -26,6 +27,7 @@ pub struct Replicas<'a> {
     recipe: &'a Recipe,
     model: &'a Recogniser,
     learnt: Vec<Tensor>,
+    frozen: Option<Arc<FrozenFeatures>>,
     workers: Vec<Worker>,
 }
 
@@ -55,6 +57,7 @@ impl<'a> Replicas<'a> {
             _ => 1,
         };
         let shared = Arc::new(recipe.clone());
+        let frozen = FrozenFeatures::of(recipe, model, learnt);
         let workers = (1..count)
             .map(|_| {
                 let replica = model.replica()?;
@@ -65,11 +68,11 @@ impl<'a> Replicas<'a> {
                 if same.len() < learnt.len() {
                     return Err(Error::Worker("a replica lacks a parameter of its model".into()));
                 }
-                Worker::start(shared.clone(), replica, same)
+                Worker::start(shared.clone(), replica, same, frozen.clone())
             })
             .collect::<Result<_>>()?;
         let learnt = learnt.iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
-        Ok(Replicas { recipe, model, learnt, workers })
+        Ok(Replicas { recipe, model, learnt, frozen, workers })
     }
 
     /// The recipe.
@@ -113,7 +116,8 @@ impl<'a> Replicas<'a> {
             }
         }
         tch::set_num_threads(share);
-        let learner = Learner { recipe: self.recipe, model: self.model, learnt: &self.learnt };
+        let frozen = self.frozen.as_deref();
+        let learner = Learner { recipe: self.recipe, model: self.model, learnt: &self.learnt, frozen };
         let mut own = own.into_iter();
         for number in 0..count {
             // Every part is waited for, whatever became of another: a job left over would answer the next update.
@@ -134,12 +138,17 @@ impl<'a> Replicas<'a> {
 }
 
 impl Worker {
-    fn start(recipe: Arc<Recipe>, model: Recogniser, learnt: Vec<Tensor>) -> Result<Worker> {
+    fn start(
+        recipe: Arc<Recipe>,
+        model: Recogniser,
+        learnt: Vec<Tensor>,
+        frozen: Option<Arc<FrozenFeatures>>,
+    ) -> Result<Worker> {
         let (jobs, inbox) = unbounded::<Job>();
         // One part waits to be taken: a worker that runs ahead would pile up gradients.
         let (outbox, parts) = bounded(1);
         let work = move || {
-            let learner = Learner { recipe: &recipe, model: &model, learnt: &learnt };
+            let learner = Learner { recipe: &recipe, model: &model, learnt: &learnt, frozen: frozen.as_deref() };
             for Job { common, batch, number, threads } in inbox {
                 tch::set_num_threads(threads);
                 // A thread that died in silence would leave the others without a reason.

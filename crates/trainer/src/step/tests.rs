@@ -15,7 +15,7 @@ use crate::device::Compute;
 use crate::draw;
 use crate::model::{AudioSpec, Recogniser};
 use crate::optimiser::AdamWConfig;
-use crate::recipe::{MaskRecipe, TrainRecipe};
+use crate::recipe::{DataRecipe, MaskRecipe, TrainRecipe};
 
 /// libtorch's number of threads is the process's: tests that set it take turns.
 fn alone() -> MutexGuard<'static, ()> {
@@ -163,4 +163,43 @@ fn bf16_points_where_fp32_points() {
     assert!((bf16.loss / fp32.loss - 1.0).abs() < 0.06, "{} against {}", bf16.loss, fp32.loss);
     assert!(difference(&fp32, &bf16) < 0.06, "{}", difference(&fp32, &bf16));
     assert!(difference(&fp32, &bf16) > 0.0);
+}
+
+#[test]
+fn kept_features_change_nothing() {
+    let _turn = alone();
+    let model = model(Kind::Float, 1);
+    let learnt: Vec<_> =
+        model.parameters().into_iter().filter(|(name, _)| !name.contains("feature_extractor.")).collect();
+    crate::model::freeze(&model, &learnt).unwrap();
+    let recipe = |mib| {
+        let recipe = recipe();
+        Recipe { data: DataRecipe { feature_cache_mib: mib, ..DataRecipe::default() }, ..recipe }
+    };
+    let (kept, not_kept) = (recipe(64), recipe(0));
+    let [kept, not_kept] = [&kept, &not_kept].map(|recipe| Replicas::start(recipe, &model, &learnt).unwrap());
+    let cold = sum(&kept, rows(), &[6]).unwrap();
+    // Another batch of the same utterances, and no model to compute them anew.
+    tch::no_grad(|| {
+        let convolutions = model.parameters().into_iter().filter(|(name, _)| name.contains("feature_extractor."));
+        convolutions.for_each(|(_, mut tensor)| _ = tensor.fill_(f64::NAN));
+    });
+    let warm = sum(&kept, rows(), &[6]).unwrap();
+    assert_eq!(difference(&cold, &warm), 0.0);
+    assert_eq!(cold.loss.to_bits(), warm.loss.to_bits());
+    assert!(sum(&not_kept, rows(), &[6]).is_err(), "nothing was to be kept");
+}
+
+#[test]
+fn frozen_convolutions_give_what_they_give_in_a_batch() {
+    let _turn = alone();
+    let model = model(Kind::Float, 1);
+    let learnt: Vec<_> =
+        model.parameters().into_iter().filter(|(name, _)| !name.contains("feature_extractor.")).collect();
+    let whole = total(&model, &[6]);
+    crate::model::freeze(&model, &learnt).unwrap();
+    let recipe = recipe();
+    let alone = sum(&Replicas::start(&recipe, &model, &learnt).unwrap(), rows(), &[6]).unwrap();
+    // As for parts that add up.
+    assert!((whole.loss / alone.loss - 1.0).abs() < 1e-5, "{} against {}", whole.loss, alone.loss);
 }
