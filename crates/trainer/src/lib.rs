@@ -24,7 +24,10 @@ mod step;
 mod train;
 mod transcribe;
 
-pub use data::{AudioCache, Dataset, Item, Keep, LeftOut, LoaderSettings, encode, read_sources};
+pub use data::{
+    Augmentation, AudioCache, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, encode,
+    read_sources,
+};
 pub use device::{Compute, DeviceChoice, PrecisionChoice, cpu_has_bf16, has_nvidia_driver};
 pub use error::{Error, Result};
 pub use evaluate::{Behaviour, Evaluation, evaluate};

@@ -30,13 +30,19 @@ pub struct BatchPlan {
     pub rows: Vec<RowPlan>,
 }
 
-#[cfg(test)]
 impl BatchPlan {
     /// Seconds of the batch, padding included.
     pub fn padded_seconds(&self) -> f64 {
         self.rows.iter().map(RowPlan::seconds).fold(0.0, f64::max) * self.rows.len() as f64
     }
 }
+
+/// How far a row's rank may lie from its length, as a share of the length: the least, and the most. Where ranks were by
+/// length alone, the same rows would meet in every epoch; what they lie apart is padding.
+const JITTER: [f64; 2] = [0.03, 0.1];
+/// Jitter over the share of the audio that is in one batch. Few batches reach over many lengths each, so that only a wide
+/// jitter brings in other rows, and padding is theirs anyway; of many, thousands of rows lie within the least.
+const JITTER_A_BATCH: f64 = 2.0;
 
 /// How the batches of a training epoch are made.
 #[derive(Clone, Debug)]
@@ -58,8 +64,9 @@ pub struct EpochPlan<'a> {
 }
 
 impl EpochPlan<'_> {
-    /// The batches: rows of like length go together, with a tenth of jitter so that they meet others in the next epoch.
+    /// The batches: rows of like length go together, with some jitter so that they meet others in the next epoch.
     pub fn batches(&self) -> Vec<BatchPlan> {
+        let jitter = self.jitter();
         let mut random = draw::generator(self.seed, "batches", &[&self.epoch]);
         let mut order: Vec<usize> = (0..self.items.len()).collect();
         order.shuffle(&mut random);
@@ -84,7 +91,7 @@ impl EpochPlan<'_> {
                 }
             }
             rest = &rest[row.parts.len()..];
-            ranked.push((row.seconds() * random.random_range(0.9..1.1), row));
+            ranked.push((row.seconds() * random.random_range(1.0 - jitter..1.0 + jitter), row));
         }
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut plans = fill(ranked.into_iter().map(|(_, row)| row), self.seconds);
@@ -92,6 +99,12 @@ impl EpochPlan<'_> {
             plans.shuffle(&mut random);
         }
         plans
+    }
+
+    /// The same in every epoch.
+    fn jitter(&self) -> f64 {
+        let audio: f64 = self.items.iter().map(|item| item.duration).sum();
+        (JITTER_A_BATCH * self.seconds / audio).clamp(JITTER[0], JITTER[1])
     }
 }
 
@@ -122,6 +135,8 @@ fn fill(rows: impl Iterator<Item = RowPlan>, seconds: f64) -> Vec<BatchPlan> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use klang_corpus::Utterance;
 
@@ -154,10 +169,66 @@ mod tests {
         assert_eq!(seen, items.iter().map(|item| item.utterance.id.clone()).collect::<Vec<_>>());
         assert!(plans.iter().all(|plan| plan.padded_seconds() <= 30.0));
         assert!(plans.iter().flat_map(|plan| &plan.rows).any(|row| row.parts.len() > 1));
+        // The jitter is ± 10 % at most, so that a row is at most a fifth shorter than its neighbours.
+        assert!(padding(&plans) < 1.0 - 1.0 / 1.2, "{}", padding(&plans));
+    }
+
+    /// Lengths of a real corpus, as often as `times` says, a little longer each time.
+    fn real_lengths(times: usize) -> Vec<f64> {
+        let corpus = include_str!("../../../../benches/durations/mboshi.txt");
+        let lengths: Vec<f64> = corpus.lines().map(|line| line.parse().unwrap()).collect();
+        (0..times).flat_map(|time| lengths.iter().map(move |length| length + 1e-4 * time as f64)).collect()
+    }
+
+    fn padding(plans: &[BatchPlan]) -> f64 {
         let padded: f64 = plans.iter().map(BatchPlan::padded_seconds).sum();
         let real: f64 = plans.iter().flat_map(|plan| &plan.rows).map(RowPlan::seconds).sum();
-        // The jitter is ± 10 %, so that a row is at most a fifth shorter than its neighbours.
-        assert!(padded / real < 1.2, "{}", padded / real);
+        1.0 - real / padded
+    }
+
+    /// Of the pairs that share a batch in `one`, the share that do in `other`.
+    fn met_again(one: &[BatchPlan], other: &[BatchPlan]) -> f64 {
+        let other = ids(other);
+        let batch: HashMap<&str, usize> =
+            (0..).zip(&other).flat_map(|(number, ids)| ids.iter().map(move |id| (id.as_str(), number))).collect();
+        let (mut pairs, mut again) = (0, 0);
+        for ids in ids(one) {
+            for (place, a) in ids.iter().enumerate() {
+                pairs += place;
+                again += ids[..place].iter().filter(|b| batch[a.as_str()] == batch[b.as_str()]).count();
+            }
+        }
+        again as f64 / pairs as f64
+    }
+
+    #[test]
+    fn an_hour_of_a_real_corpus_has_little_padding_and_new_neighbours_in_every_epoch() {
+        for times in [1, 4] {
+            let items = items(&real_lengths(times));
+            for speed in [None, Some([0.9, 1.1])] {
+                let augment = AugmentRecipe { speed, ..AugmentRecipe::default() };
+                let epoch = |epoch| EpochPlan { seconds: 60.0, epoch, ..plan(&items, &augment) }.batches();
+                let epochs: Vec<Vec<BatchPlan>> = (0..4).map(epoch).collect();
+                for plans in &epochs {
+                    assert!(plans.iter().all(|plan| plan.padded_seconds() <= 60.0));
+                    assert!(padding(plans) < 0.05, "{}", padding(plans));
+                }
+                for pair in epochs.windows(2) {
+                    let again = met_again(&pair[0], &pair[1]);
+                    assert!(again < 1.0 / 3.0, "{again}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ten_minutes_are_mixed_too() {
+        // Every sixth of the lengths: ten batches, which reach over many lengths each.
+        let items = items(&real_lengths(1).into_iter().step_by(6).collect::<Vec<f64>>());
+        let augment = AugmentRecipe::default();
+        let epoch = |epoch| EpochPlan { seconds: 60.0, epoch, ..plan(&items, &augment) }.batches();
+        let again = met_again(&epoch(0), &epoch(1));
+        assert!(again < 0.5, "{again}");
     }
 
     #[test]

@@ -103,6 +103,10 @@ pub fn read_sources(sources: &[Source], select: &Selection) -> Result<Vec<Uttera
 /// # Errors
 /// A manifest that cannot be read.
 pub fn unmatched(sources: &[Source], select: &Selection) -> Result<Vec<String>> {
+    // A manifest may be of a million lines: it is not read once more for nothing.
+    if select.is_empty() {
+        return Ok(Vec::new());
+    }
     let manifests =
         sources.iter().map(|source| Manifest::read(source.path())).collect::<std::result::Result<Vec<_>, _>>()?;
     Ok(select.unmatched(manifests.iter().flat_map(|manifest| &manifest.utterances)))
