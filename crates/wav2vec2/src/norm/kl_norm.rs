@@ -82,14 +82,14 @@ impl KlNormConfig {
 /// low-rank term `u` (channel, rank) and `v` (rank, channel). All fp32.
 #[derive(Debug)]
 pub struct KlNorm {
-    gamma: Tensor,
+    pub(super) gamma: Tensor,
     beta: Tensor,
-    w: Tensor,
-    b: Tensor,
-    a: Option<Tensor>,
-    s: Tensor,
+    pub(super) w: Tensor,
+    pub(super) b: Tensor,
+    pub(super) a: Option<Tensor>,
+    pub(super) s: Tensor,
     low_rank: Option<LowRank>,
-    epsilon: f64,
+    pub(super) epsilon: f64,
 }
 
 /// U tanh(V x̂): what of the mean no scaling of channels can say.
@@ -161,6 +161,14 @@ impl KlNorm {
     /// # Errors
     /// When libtorch refuses the shapes.
     pub fn forward_noisy(&self, hidden: &Tensor, frames: &Frames, noise: &Noise) -> Result<Normed> {
+        match &self.low_rank {
+            Some(_) => self.written_out(hidden, frames, noise),
+            None => self.forward_linearised(hidden, frames, noise),
+        }
+    }
+
+    /// The equations as they stand at the top of this file.
+    fn written_out(&self, hidden: &Tensor, frames: &Frames, noise: &Noise) -> Result<Normed> {
         let kind = hidden.kind();
         // Statistics, noise and KL stay in fp32: the square of a bf16 number keeps two digits.
         let standard = self.standardise(hidden)?;
@@ -204,7 +212,7 @@ pub(crate) fn fold(gamma: &Tensor, beta: &Tensor, w: &Tensor, b: &Tensor) -> Res
 }
 
 /// KL(N(μ, σ²) ‖ N(0, 1)) per channel, in nats: ½ (μ² + σ² − 1) − log σ.
-fn divergence(mean: &Tensor, sigma: &Tensor, log_sigma: &Tensor) -> Result<Tensor> {
+pub(super) fn divergence(mean: &Tensor, sigma: &Tensor, log_sigma: &Tensor) -> Result<Tensor> {
     let half = mean.f_square()?.f_add(&sigma.f_square()?)?.f_sub_scalar(1.0)?.f_mul_scalar(0.5)?;
     Ok(half.f_sub(log_sigma)?)
 }
@@ -287,6 +295,36 @@ mod tests {
         assert!(f64::try_from(off.abs().max()).unwrap() < bound);
         let ratio = normed.hidden.std_dim(1, true, false) / &sigma - 1.0;
         assert!(f64::try_from(ratio.abs().max()).unwrap() < bound);
+    }
+
+    #[test]
+    fn linearised_is_written_out_with_the_same_gradients() {
+        for log_sigma in [LogSigma::Affine, LogSigma::Channel] {
+            let store = Store::new(Device::Cpu);
+            let norm = norm(&store, log_sigma, 12);
+            let hidden = Tensor::randn([2, 40, 12], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+            let frames = Frames::new(vec![40, 25], 40, Device::Cpu).unwrap();
+            let direction = frames.zero_padding(Tensor::randn([2, 40, 12], (Kind::Float, Device::Cpu))).unwrap();
+            let inputs: Vec<Tensor> =
+                store.named().into_iter().map(|(_, tensor)| tensor).chain([hidden.shallow_clone()]).collect();
+            let run = |normed: Normed, z: f64, rate: f64| {
+                let objective =
+                    (&normed.hidden * &direction).sum(Kind::Float) * z + normed.rate.as_ref().unwrap() * rate;
+                let gradients = Tensor::run_backward(&[objective], &inputs, false, false);
+                ([normed.hidden.detach() * direction.abs().sign(), normed.rate.unwrap().detach()], gradients)
+            };
+            for (z, rate) in [(1.0, 0.0), (0.0, 1.0), (1.0, 300.0)] {
+                let (values, gradients) = run(norm.forward_noisy(&hidden, &frames, &noise()).unwrap(), z, rate);
+                let (expected, exact) = run(norm.written_out(&hidden, &frames, &noise()).unwrap(), z, rate);
+                let pairs = values.iter().zip(&expected).chain(gradients.iter().zip(&exact));
+                for (place, (given, exact)) in pairs.enumerate() {
+                    let off = (given - exact).norm().double_value(&[]) / (exact.norm().double_value(&[]) + 1e-30);
+                    // bf16 rounds n and k by 2⁻⁹ each at most; a norm of such errors is no larger, relative to its terms.
+                    // A gradient is a sum in which terms cancel: a factor of 8.
+                    assert!(off < 8.0 / 512.0, "{log_sigma:?}, {z} z, {rate} rate, number {place}: {off}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod kl_norm;
 mod layer_norm;
+mod linearised;
 
 use std::collections::BTreeSet;
 
