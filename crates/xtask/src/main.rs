@@ -1,7 +1,8 @@
-//! The project's own errands: `cargo xtask setup`, `demo`, `test` and `bench`.
+//! The project's own errands: `cargo xtask setup`, `demo`, `test`, `bench` and `growth`.
 
 mod bench;
 mod demo;
+mod growth;
 mod install;
 mod libtorch;
 mod prerequisites;
@@ -36,6 +37,8 @@ enum Errand {
     Test(test::Options),
     /// Compares klang with transformers, ONNX Runtime and CTranslate2 in speed and memory: docs/benchmarks.md
     Bench(bench::Options),
+    /// Measures how cost grows with the corpus, a file's length, threads and batches: docs/benchmarks.md
+    Growth(growth::Options),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Errand::Demo(options) => demo::run(&project, options),
         Errand::Test(options) => test::run(&project, options),
         Errand::Bench(options) => bench::run(&project, options),
+        Errand::Growth(options) => growth::run(&project, options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,18 +4,18 @@
 
 mod cargo_bench;
 mod contender;
-mod machine;
+pub mod machine;
 mod options;
 mod part;
-mod process;
-mod record;
+pub mod process;
+pub mod record;
 mod report;
 mod rounds;
 mod runner;
-mod statistics;
-mod table;
-mod training;
-mod workshop;
+pub mod statistics;
+pub mod table;
+pub mod training;
+pub mod workshop;
 
 use std::path::{Path, PathBuf};
 
@@ -39,12 +39,12 @@ const RECORDS: &str = "docs/results/bench";
 /// Runs the parts, printing a table and writing the record after each.
 pub fn run(project: &Project, options: &Options) -> Result<()> {
     let machine = Machine::probe();
-    let workshop = Workshop::open(project, options)?;
+    let workshop = Workshop::open(project, options.klang.as_deref(), options.threads())?;
     let version = process::run(workshop.klang().arg("--version"), &workshop.scratch, "")?.stdout;
     let occasion = Occasion::now(project, version.trim().into());
     let folder = match &options.out {
         Some(folder) => std::env::current_dir().context("no current folder")?.join(folder),
-        None => free_folder(project, &occasion, &machine),
+        None => free_folder(&project.root.join(RECORDS), &occasion, &machine),
     };
     let mut failures = Vec::new();
     let common = Common {
@@ -55,7 +55,7 @@ pub fn run(project: &Project, options: &Options) -> Result<()> {
         materials: workshop.made_with()?,
         machine,
     };
-    let mut record = Record::new(folder, &common);
+    let mut record = Record::new("Benchmarks", folder, &common);
     for name in options.parts() {
         let rounds = options.rounds(name);
         let tables = match Part::of(name, options, &common.machine) {
@@ -89,7 +89,8 @@ fn compare(
     let outcomes = rounds::run(workshop, part, rounds);
     let tables = report::part(part, &outcomes, rounds, audio_seconds);
     let (clock, part) = (Some(part.clock), part.name.name());
-    record.add(&PartFile { common, part, clock, audio_seconds, outcomes: &outcomes, bench: None }, &tables)?;
+    let file = PartFile { common, part, clock, audio_seconds, outcomes: &outcomes, bench: None };
+    record.add(part, &file, &tables)?;
     for outcome in &outcomes {
         let tried = outcome.trials.iter().filter_map(|trial| Some((Some(trial.setting), trial.error.as_ref()?)));
         for (setting, error) in tried.chain(outcome.error.iter().map(|error| (outcome.setting, error))) {
@@ -112,7 +113,7 @@ fn bench(
     let tables = report::bench(&bench);
     let part = name.name();
     let file = PartFile { common, part, clock: None, audio_seconds: None, outcomes: &[], bench: Some(&bench) };
-    record.add(&file, &tables)?;
+    record.add(part, &file, &tables)?;
     failures.extend(bench.error.iter().map(|error| format!("{part}: {error}")));
     Ok(tables)
 }
@@ -139,13 +140,14 @@ fn matrix_rates(workshop: &Workshop, machine: &Machine, failures: &mut Vec<Strin
     Value::Object(rates)
 }
 
-fn free_folder(project: &Project, occasion: &Occasion, machine: &Machine) -> PathBuf {
-    let records = project.root.join(RECORDS);
+/// A folder for a record, by date and machine.
+pub fn free_folder(records: &Path, occasion: &Occasion, machine: &Machine) -> PathBuf {
     let day = occasion.date.get(..10).unwrap_or("undated");
     let name = free_name(&format!("{day}-{}", machine.short_name()), |name| records.join(name).exists());
     records.join(name)
 }
 
-fn shown<'a>(project: &Project, folder: &'a Path) -> &'a Path {
+/// A path as it is read from the project's root.
+pub fn shown<'a>(project: &Project, folder: &'a Path) -> &'a Path {
     folder.strip_prefix(&project.root).unwrap_or(folder)
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,6 +34,11 @@ pub struct Finished {
 
 /// Runs a command to its end with `input` before it. What it is given and says stays in `folder`, to be looked into.
 pub fn run(command: &mut Command, folder: &Path, input: &str) -> Result<Finished> {
+    run_within(command, folder, input, None)
+}
+
+/// The same, but the process is ended when it has run for `limit`.
+pub fn run_within(command: &mut Command, folder: &Path, input: &str, limit: Option<Duration>) -> Result<Finished> {
     let [stdin, stdout, stderr] = ["stdin", "stdout", "stderr"].map(|name| folder.join(name));
     fs::write(&stdin, input).with_context(|| format!("cannot write {}", stdin.display()))?;
     let make = |path: &Path| File::create(path).with_context(|| format!("cannot make {}", path.display()));
@@ -56,12 +61,19 @@ pub fn run(command: &mut Command, folder: &Path, input: &str) -> Result<Finished
             }
             (peak, own)
         });
-        let exit = child.wait();
+        let exit = match limit {
+            Some(limit) => wait_within(&mut child, start + limit),
+            None => child.wait().map(Some),
+        };
         let seconds = start.elapsed().as_secs_f64();
         ended.store(true, Ordering::Relaxed);
         (exit, seconds, watch.join().unwrap_or_default())
     });
     let exit = exit.with_context(|| format!("cannot wait for {}", command.get_program().display()))?;
+    let Some(exit) = exit else {
+        let peak = peak_mib.map(|peak| format!(", with a peak of {peak:.0} MiB")).unwrap_or_default();
+        bail!("`{}`: not done in {seconds:.0} s, then ended{peak}", shortened(&typed(command)));
+    };
     let busy = before.zip(busy_ticks()).map(|(before, after)| after - before);
     let others = busy.map(|busy| ((busy - own) / TICKS_A_SECOND / seconds).max(0.0));
     let said = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -71,6 +83,18 @@ pub fn run(command: &mut Command, folder: &Path, input: &str) -> Result<Finished
     }
     let stdout = said(&stdout).with_context(|| format!("cannot read {}", stdout.display()))?;
     Ok(Finished { seconds, peak_mib, others, stdout })
+}
+
+/// How a process ended, or nothing where it had to be ended at the deadline.
+fn wait_within(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {
+    while Instant::now() < deadline {
+        if let Some(exit) = child.try_wait()? {
+            return Ok(Some(exit));
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    child.kill()?;
+    child.wait().map(|_| None)
 }
 
 fn high_water_mib(status: &str) -> Option<f64> {
@@ -135,6 +159,17 @@ mod tests {
         let message = format!("{:#}", error.err().unwrap());
         assert!(message.contains("exit status: 3") && message.ends_with("7\nlast"), "{message}");
         assert!(!message.split(": exit").nth(1).unwrap().contains("first"), "{message}");
+    }
+
+    #[test]
+    fn a_process_that_takes_too_long_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let within = |script: &str, limit| {
+            run_within(Command::new("sh").args(["-c", script]), folder.path(), "", Some(Duration::from_millis(limit)))
+        };
+        let message = format!("{:#}", within("exec sleep 60", 200).err().unwrap());
+        assert!(message.contains("not done in 0 s, then ended"), "{message}");
+        assert_eq!(within("echo done", 60_000).unwrap().stdout, "done\n");
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct Record {
 
 impl Record {
     /// Begins with what all parts have in common.
-    pub fn new(folder: PathBuf, common: &Common) -> Record {
+    pub fn new(title: &str, folder: PathBuf, common: &Common) -> Record {
         let Common { occasion, machine, threads, quick, matrix_gflops, .. } = common;
         let rates = matrix_gflops.as_object().into_iter().flatten().map(|(precision, rate)| match rate.as_f64() {
             Some(rate) => format!("{precision} {rate:.0} Gflop/s"),
@@ -69,7 +69,7 @@ impl Record {
         let rates: Vec<String> = rates.collect();
         let quick = if *quick { "\nA quick look: too few files and rounds to quote from.\n" } else { "" };
         let summary = format!(
-            "# Benchmarks of {}\n\n`{}`\n\n{}, revision {}, on {}: {} cores ({}), {:.0} GiB, Linux {}; {threads} threads for every contender; load {} at the start. Large matrix product: {}.\n{quick}",
+            "# {title} of {}\n\n`{}`\n\n{}, revision {}, on {}: {} cores ({}), {:.0} GiB, Linux {}; {threads} threads unless said otherwise; load {} at the start. Large matrix product: {}.\n{quick}",
             occasion.date,
             occasion.command,
             occasion.klang,
@@ -86,12 +86,18 @@ impl Record {
     }
 
     /// Writes a part's figures, and the summary as far as it goes: what is stopped later has lost nothing.
-    pub fn add(&mut self, file: &PartFile, tables: &str) -> Result<()> {
-        self.summary += &format!("\n## {}\n\n{tables}", file.part);
+    pub fn add(&mut self, part: &str, file: &impl Serialize, tables: &str) -> Result<()> {
+        self.summary += &format!("\n## {part}\n\n{tables}");
         fs::create_dir_all(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
         let figures = format!("{}\n", serde_json::to_string_pretty(file).context("figures that are no JSON")?);
-        write_whole(&self.folder.join(format!("{}.json", file.part)), &figures)?;
+        write_whole(&self.folder.join(format!("{part}.json")), &figures)?;
         self.write_summary()
+    }
+
+    /// Writes a file of another kind beside them.
+    pub fn attach(&self, name: &str, text: &str) -> Result<()> {
+        fs::create_dir_all(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
+        write_whole(&self.folder.join(name), text)
     }
 
     /// Names what failed, at the summary's end.
@@ -148,10 +154,10 @@ mod tests {
             matrix_gflops: json!({"fp32": 160.2, "bf16": "no such hardware"}),
             materials: json!({}),
         };
-        let mut record = Record::new(folder.path().join("new"), &common);
+        let mut record = Record::new("Benchmarks", folder.path().join("new"), &common);
         let file =
             PartFile { common: &common, part: "cold", clock: None, audio_seconds: None, outcomes: &[], bench: None };
-        record.add(&file, "| a table |\n").unwrap();
+        record.add("cold", &file, "| a table |\n").unwrap();
         record.name_failures(&["cold, peer: it\nbroke".into()]).unwrap();
         let summary = fs::read_to_string(record.folder().join("summary.md")).unwrap();
         for part in

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::contender::{Contender, Program, Setting};
 use super::part::{Clock, Job, Part};
 use super::process::{self, Finished, shortened};
-use super::training::{self, Epoch};
+use super::training::{self, Epoch, Lesson};
 use super::workshop::{Utterance, Workshop};
 use crate::process::typed;
 
@@ -163,7 +163,11 @@ fn command(workshop: &Workshop, job: &Job, contender: &Contender) -> Result<Comm
         }
         (Program::Klang { arguments, .. }, Job::Train { set, .. }) => {
             let mut klang = workshop.klang();
-            klang.arg("train").arg(training::write_recipe(workshop, workshop.set(set)?)?);
+            klang.arg("train").arg(training::write_recipe(
+                workshop,
+                workshop.set(set)?,
+                Lesson::of_bench(workshop.threads),
+            )?);
             klang.arg("--run").arg(workshop.scratch.join("run")).args(["--set", "device=cpu"]).args(arguments);
             klang
         }
@@ -184,7 +188,7 @@ fn run_outside(workshop: &Workshop, job: &Job, contender: &Contender) -> Result<
         (Job::Transcribe { .. }, true) => (texts(&stdout)?, Vec::new()),
         (Job::Train { set, .. }, true) => {
             let audio_seconds = workshop.set(set)?.iter().map(|utterance| utterance.seconds).sum();
-            (Vec::new(), training::klang_epochs(&run, audio_seconds)?)
+            (Vec::new(), training::klang_epochs(&run, audio_seconds, training::EPOCHS)?)
         }
         _ => (Vec::new(), Vec::new()),
     };

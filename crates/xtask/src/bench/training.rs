@@ -1,4 +1,4 @@
-//! The training part: the one recipe of both sides, and klang's epochs from its metrics.
+//! Training: the one recipe of both sides, and klang's epochs from its metrics.
 
 use std::fs;
 use std::path::Path;
@@ -37,6 +37,24 @@ pub struct Epoch {
     pub last_loss: f64,
 }
 
+/// How one training differs from another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lesson {
+    /// Whole epochs.
+    pub epochs: usize,
+    /// Audio in a batch, padding included.
+    pub batch_seconds: f64,
+    /// Threads.
+    pub threads: usize,
+}
+
+impl Lesson {
+    /// That of the benchmarks.
+    pub fn of_bench(threads: usize) -> Lesson {
+        Lesson { epochs: EPOCHS, batch_seconds: BATCH_SECONDS, threads }
+    }
+}
+
 /// The recipe as a peer is given it.
 pub fn for_peer() -> Value {
     json!({
@@ -46,7 +64,7 @@ pub fn for_peer() -> Value {
 }
 
 /// Writes klang's recipe and its manifests, and returns the recipe's path.
-pub fn write_recipe(workshop: &Workshop, utterances: &[Utterance]) -> Result<std::path::PathBuf> {
+pub fn write_recipe(workshop: &Workshop, utterances: &[Utterance], lesson: Lesson) -> Result<std::path::PathBuf> {
     let folder = &workshop.scratch;
     let manifest = |name: &str, utterances: &[Utterance]| {
         let lines = utterances.iter().enumerate().map(|(number, utterance)| {
@@ -59,14 +77,14 @@ pub fn write_recipe(workshop: &Workshop, utterances: &[Utterance]) -> Result<std
     };
     manifest("train.jsonl", utterances)?;
     manifest("dev.jsonl", workshop.set("dev")?)?;
-    let updates = updates(utterances);
+    let updates = updates(utterances, lesson);
     let recipe = json!({
         "seed": 1,
-        "threads": workshop.threads,
+        "threads": lesson.threads,
         "model": {"init": workshop.materials.join("base"), "keep_head": true, "norm": {"kind": "layer_norm"}},
         "data": {"train": ["train.jsonl"], "dev": "dev.jsonl"},
         "train": {
-            "updates": updates, "batch_seconds": BATCH_SECONDS, "learning_rate": LEARNING_RATE, "phases": [0, 1, 0],
+            "updates": updates, "batch_seconds": lesson.batch_seconds, "learning_rate": LEARNING_RATE, "phases": [0, 1, 0],
             "betas": BETAS, "epsilon": EPSILON, "weight_decay": WEIGHT_DECAY, "clip": CLIP,
             "evaluate_every": updates, "log_every": 1,
         },
@@ -77,20 +95,20 @@ pub fn write_recipe(workshop: &Workshop, utterances: &[Utterance]) -> Result<std
     Ok(path)
 }
 
-/// Enough updates for [`EPOCHS`] whole epochs and one more, which shows that the last one is whole: klang counts in
+/// Enough updates for the whole epochs and one more, which shows that the last one is whole: klang counts in
 /// updates, and the jitter of its batches makes one more or less of them in an epoch.
-fn updates(utterances: &[Utterance]) -> usize {
+fn updates(utterances: &[Utterance], lesson: Lesson) -> usize {
     let mut seconds: Vec<f64> = utterances.iter().map(|utterance| utterance.seconds).collect();
     seconds.sort_by(f64::total_cmp);
     let (mut batches, mut rows) = (1, 0);
     for length in seconds {
-        if rows > 0 && length * (rows + 1) as f64 > BATCH_SECONDS {
+        if rows > 0 && length * (rows + 1) as f64 > lesson.batch_seconds {
             batches += 1;
             rows = 0;
         }
         rows += 1;
     }
-    EPOCHS * (batches + 1 + batches / 16) + 1
+    lesson.epochs * (batches + 1 + batches / 16) + 1
 }
 
 #[derive(Deserialize)]
@@ -103,13 +121,13 @@ struct Update {
 }
 
 /// klang's whole epochs, from a run's metrics.jsonl.
-pub fn klang_epochs(run: &Path, audio_seconds: f64) -> Result<Vec<Epoch>> {
+pub fn klang_epochs(run: &Path, audio_seconds: f64, epochs: usize) -> Result<Vec<Epoch>> {
     let path = run.join("metrics.jsonl");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    parse_epochs(&text, audio_seconds).with_context(|| format!("{}", path.display()))
+    parse_epochs(&text, audio_seconds, epochs).with_context(|| format!("{}", path.display()))
 }
 
-fn parse_epochs(metrics: &str, audio_seconds: f64) -> Result<Vec<Epoch>> {
+fn parse_epochs(metrics: &str, audio_seconds: f64, epochs: usize) -> Result<Vec<Epoch>> {
     let mut updates: Vec<Update> = Vec::new();
     for (number, line) in metrics.lines().enumerate() {
         let value: Value = serde_json::from_str(line).with_context(|| format!("line {}: not JSON", number + 1))?;
@@ -118,7 +136,7 @@ fn parse_epochs(metrics: &str, audio_seconds: f64) -> Result<Vec<Epoch>> {
         }
     }
     let mut start = 0.0;
-    (0..EPOCHS)
+    (0..epochs)
         .map(|epoch| {
             let of: Vec<&Update> = updates.iter().filter(|update| update.epoch == epoch).collect();
             let Some(last) = of.last() else { bail!("no update of epoch {epoch}") };
@@ -157,7 +175,7 @@ mod tests {
             line(5, 2, 4.0, 36.0),
             "{\"kind\":\"dev\",\"update\":5}\n".into(),
         ];
-        let epochs = parse_epochs(&metrics.concat(), 60.0).unwrap();
+        let epochs = parse_epochs(&metrics.concat(), 60.0, 2).unwrap();
         let summary: Vec<_> = epochs.iter().map(|e| (e.seconds, e.updates, e.loss, e.last_loss)).collect();
         assert_eq!(summary, [(18.0, 2, 10.0, 8.0), (12.0, 2, 5.5, 5.0)]);
     }
@@ -165,16 +183,16 @@ mod tests {
     #[test]
     fn an_epoch_that_may_be_cut_short_is_refused() {
         let cut = line(1, 0, 12.0, 10.0) + &line(2, 1, 8.0, 18.0);
-        assert!(format!("{:#}", parse_epochs(&cut, 60.0).unwrap_err()).contains("epoch 1 is not known to be whole"));
-        assert!(format!("{:#}", parse_epochs("", 60.0).unwrap_err()).contains("no update of epoch 0"));
+        assert!(format!("{:#}", parse_epochs(&cut, 60.0, 2).unwrap_err()).contains("epoch 1 is not known to be whole"));
+        assert!(format!("{:#}", parse_epochs("", 60.0, 2).unwrap_err()).contains("no update of epoch 0"));
     }
 
     #[test]
     fn there_are_updates_for_two_epochs_and_one_more() {
         let utterance = |seconds| Utterance { path: "a.wav".into(), seconds, text: "a".into() };
         // Ten files of 6 s: batches of five, two an epoch, three with jitter.
-        assert_eq!(updates(&vec![utterance(6.0); 10]), 2 * 3 + 1);
+        assert_eq!(updates(&vec![utterance(6.0); 10], Lesson::of_bench(1)), 2 * 3 + 1);
         // One of 40 s is a batch by itself.
-        assert_eq!(updates(&[utterance(40.0)]), 2 * 2 + 1);
+        assert_eq!(updates(&[utterance(40.0)], Lesson::of_bench(1)), 2 * 2 + 1);
     }
 }

@@ -10,7 +10,6 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::options::Options;
 use crate::process::cargo;
 use crate::project::Project;
 use crate::refusal::Refusal;
@@ -61,18 +60,33 @@ pub struct Workshop {
 
 impl Workshop {
     /// Makes what is missing.
-    pub fn open(project: &Project, options: &Options) -> Result<Workshop> {
-        prerequisites::require(true)?;
-        let klang = klang(project, options)?;
+    pub fn open(project: &Project, klang: Option<&Path>, threads: usize) -> Result<Workshop> {
+        let bare = Workshop::bare(project, klang, threads)?;
         let place = project.root.join(PLACE);
-        let scratch = place.join("scratch");
-        fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
         let python = python(project, &place)?;
         let materials = materials(project, &place, &python)?;
         let sets = sets(&materials)?;
+        Ok(Workshop { python, materials, sets, ..bare })
+    }
+
+    /// With klang alone: without the peers' Python, models and audio.
+    pub fn bare(project: &Project, klang: Option<&Path>, threads: usize) -> Result<Workshop> {
+        prerequisites::require(true)?;
+        let klang = find_klang(project, klang)?;
+        let scratch = project.root.join(PLACE).join("scratch");
+        fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
         let libraries = libraries(std::env::var_os("LD_LIBRARY_PATH"), project.libtorch_link().join("lib"))?;
-        let threads = options.threads();
-        Ok(Workshop { root: project.root.clone(), klang, python, materials, scratch, threads, libraries, sets })
+        let (root, sets) = (project.root.clone(), BTreeMap::new());
+        Ok(Workshop {
+            root,
+            klang,
+            python: "python3".into(),
+            materials: scratch.clone(),
+            scratch,
+            threads,
+            libraries,
+            sets,
+        })
     }
 
     /// A set of audio by its name in materials.py.
@@ -127,8 +141,8 @@ impl Workshop {
     }
 }
 
-fn klang(project: &Project, options: &Options) -> Result<PathBuf> {
-    if let Some(path) = &options.klang {
+fn find_klang(project: &Project, given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
         return path.canonicalize().ok().filter(|path| path.is_file()).ok_or_else(|| {
             Refusal::new(format!("--klang {}: no such file; it must name a klang binary", path.display())).into()
         });
