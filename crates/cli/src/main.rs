@@ -1,5 +1,6 @@
 //! The `klang` command: arguments in, results on stdout, everything else on stderr, one exit point.
 
+mod allocator;
 mod args;
 mod commands;
 mod console;
@@ -22,6 +23,7 @@ enum Ending {
 }
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     // clap ends with 2 on wrong arguments and with 0 on --help, as the exit codes promise.
     let arguments = Arguments::parse();
     let ending = match arguments.command {
