@@ -96,7 +96,6 @@ impl Compute {
     /// A GPU that was asked for and is not there, or int8 where there is none.
     pub fn decide(device: DeviceChoice, precision: PrecisionChoice, threads: Option<usize>) -> Result<Compute> {
         load_cuda();
-        keep_freed_memory();
         if let Some(threads) = threads {
             tch::set_num_threads(threads.clamp(1, 1024) as i32);
         }
@@ -172,20 +171,6 @@ fn load_cuda() {
         // Never unloaded: libtorch keeps pointers into it.
         Ok(library) => std::mem::forget(library),
         Err(_) => log_once_without_cuda(),
-    }
-}
-
-/// Tells the C library to keep freed memory for the next tensor. libtorch has no cache of its own on the CPU, and by
-/// default every large tensor is mapped and zeroed anew: a sixth of a small model's training time. One arena for all
-/// threads, since the others' cannot keep what is larger than 64 MiB.
-fn keep_freed_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt only sets numbers in the allocator; all are documented options.
-    #[allow(unsafe_code)]
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
-        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 

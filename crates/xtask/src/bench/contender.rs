@@ -134,9 +134,12 @@ impl Contender {
     }
 }
 
+/// klang told to multiply in 8-bit integers, with which every other contender is compared too.
+pub const KLANG_INT8: &str = "klang int8";
+
 /// klang as it is, first, as everything is compared with it; then what else it can be told.
 fn klang_transcribing(machine: &Machine) -> Vec<Contender> {
-    let int8 = Contender::klang("klang int8", &["--precision", "int8"], Precision::Int8);
+    let int8 = Contender::klang(KLANG_INT8, &["--precision", "int8"], Precision::Int8);
     if machine.has_bf16() {
         vec![
             Contender::klang("klang", &[], Precision::Bf16),

@@ -1,7 +1,7 @@
 //! Tables of what was measured.
 
 use super::cargo_bench::Bench;
-use super::contender::Setting;
+use super::contender::{KLANG_INT8, Setting};
 use super::part::{Clock, Part};
 use super::rounds::{Agreement, Outcome};
 use super::runner::Measurement;
@@ -43,6 +43,8 @@ fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> Strin
         ("× real time", Right),
         ("over klang", Right),
         ("min to max", Right),
+        ("over klang int8", Right),
+        ("min to max", Right),
         ("whole process, s", Right),
         ("over klang", Right),
         ("peak, MiB", Right),
@@ -51,6 +53,7 @@ fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> Strin
     ]);
     let counted: Figure = |run, clock, is_klang| run.counted(clock, is_klang);
     let whole: Figure = |run, _, _| run.whole_seconds;
+    let int8 = outcomes.iter().find(|outcome| outcome.name == KLANG_INT8);
     for outcome in outcomes {
         let setting = outcome.setting.map(|setting: Setting| setting.to_string()).unwrap_or_default();
         let Some(seconds) = spread(part, outcome, counted) else {
@@ -59,6 +62,7 @@ fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> Strin
         };
         let over = |figure| outcomes.first().and_then(|klang| over(part, outcome, klang, figure));
         let ratio = over(counted);
+        let over_int8 = int8.and_then(|int8| self::over(part, outcome, int8, counted));
         // Where work alone counts for klang too, its process does more than the others': it evaluates and saves.
         let whole = (part.clock == Clock::KlangWhole)
             .then(|| Some((spread(part, outcome, whole)?.median, over(whole))))
@@ -76,6 +80,8 @@ fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> Strin
             audio_seconds.map(|audio| format!("{:.1}", audio * epochs / seconds.median)).unwrap_or_default(),
             ratio.map(|ratio| format!("{:.2}", ratio.median)).unwrap_or_default(),
             ratio.map(|ratio| format!("{:.2} to {:.2}", ratio.min, ratio.max)).unwrap_or_default(),
+            over_int8.map(|ratio| format!("{:.2}", ratio.median)).unwrap_or_default(),
+            over_int8.map(|ratio| format!("{:.2} to {:.2}", ratio.min, ratio.max)).unwrap_or_default(),
             whole.map(|(seconds, _)| format!("{seconds:.2}")).unwrap_or_default(),
             whole.and_then(|(_, ratio)| Some(format!("{:.2}", ratio?.median))).unwrap_or_default(),
             peak.map(|peak| format!("{peak:.0}")).unwrap_or_default(),
@@ -199,6 +205,19 @@ mod tests {
         // Work: 6 and 8 s over klang's 4 and 8. Whole: 8 and 20 over the same.
         let expected = ["peer", "7.00", "6.00 to 8.00", "8.6", "1.25", "1.00 to 1.50", "14.00", "2.25", "512", "0.3"];
         assert_eq!(cells, expected);
+    }
+
+    #[test]
+    fn every_contender_is_compared_with_klang_in_int8_where_it_ran() {
+        let outcomes = [
+            outcome("klang", true, &[(4.0, 0.0), (8.0, 0.0)]),
+            outcome(KLANG_INT8, true, &[(2.0, 0.0), (4.0, 0.0)]),
+            outcome("peer", false, &[(8.0, 6.0), (20.0, 8.0)]),
+        ];
+        let table = times(&folder(), &outcomes, Some(60.0));
+        let row = table.lines().last().unwrap();
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells[4..8], ["1.25", "1.00 to 1.50", "2.50", "2.00 to 3.00"]);
     }
 
     #[test]
