@@ -31,6 +31,7 @@ mod norm;
 mod parameters;
 mod positional;
 mod relative_position;
+mod slices;
 
 pub use block::BlockOrder;
 pub use config::{Family, FeatureNorm, ModelConfig};

@@ -1,5 +1,6 @@
 //! The normalisation of the transformer's sites, chosen per site.
 
+mod fused;
 mod kl_norm;
 mod layer_norm;
 mod linearised;

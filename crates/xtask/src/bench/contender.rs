@@ -235,8 +235,11 @@ pub fn train(machine: &Machine) -> Vec<Contender> {
     let precisions = if machine.has_bf16() { vec![Fp32, Bf16] } else { vec![Fp32] };
     let by_seconds = |precision| Setting { precision, batch: None, order: Given, chunk_seconds: 0 };
     let settings = precisions.into_iter().map(by_seconds).collect();
+    let precision = if machine.has_bf16() { Bf16 } else { Fp32 };
     vec![
-        Contender::klang("klang", &[], if machine.has_bf16() { Bf16 } else { Fp32 }),
+        Contender::klang("klang", &[], precision),
+        // What KL-Norm costs beyond the layer norm that everyone else has.
+        Contender::klang("klang KL-Norm", &["--set", "model.norm.kind=kl_norm"], precision),
         Contender::peer("PyTorch loop", "training_peer.py", settings),
     ]
 }
