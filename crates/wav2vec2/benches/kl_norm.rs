@@ -41,6 +41,7 @@ impl Trained {
             time_mask: None,
             channel_mask: None,
             dropped_blocks: Vec::new(),
+            recompute: false,
             encoder_learns: true,
             noise: Noise::new(1, Device::Cpu),
         };

@@ -12,6 +12,7 @@ use crate::noise::dropout;
 use crate::norm::{Norm, Site};
 use crate::parameters::Path;
 use crate::positional::PositionalEmbedding;
+use crate::recomputed::{BlockPass, Recomputed};
 use crate::relative_position::RelativePosition;
 
 /// The transformer (`encoder`).
@@ -52,6 +53,8 @@ pub struct TransformerOutput {
     pub hidden: Tensor,
     /// KL-Norm's rates; none in evaluation or without KL-Norm.
     pub kl: Option<KlRates>,
+    /// The blocks, where their activations were not kept.
+    pub recomputed: Option<Recomputed>,
 }
 
 impl Encoder {
@@ -104,6 +107,8 @@ impl Encoder {
         let hidden = frames.zero_padding(hidden)?;
         let relative = self.relative.as_ref().map(|relative| relative.bias(frames)).transpose()?;
         let context = AttentionContext::new(frames, hidden.kind(), relative)?;
+        let recompute = training.filter(|drawn| drawn.recompute && drawn.encoder_learns).map(|drawn| &drawn.noise);
+        let mut passes = Vec::new();
         let mut hidden = hidden.f_add(&self.position.forward(&hidden, frames)?)?;
         if self.order == BlockOrder::PostNorm {
             hidden = normalise(&hidden, &mut sites)?;
@@ -113,14 +118,27 @@ impl Encoder {
             if dropped.get(index).copied().unwrap_or(false) {
                 continue;
             }
-            let output = block.forward(&hidden, frames, &context, noise)?;
+            let output = match recompute {
+                Some(noise) => {
+                    let (pass, output) = BlockPass::forward((index, block), hidden, frames, &context, noise)?;
+                    passes.push(pass);
+                    output
+                }
+                None => block.forward(&hidden, frames, &context, noise)?,
+            };
             hidden = output.hidden;
             sites.extend(output.rates.into_iter().map(|(site, rate)| SiteRate { layer: Some(index), site, rate }));
         }
         if self.order == BlockOrder::PreNorm {
             hidden = normalise(&hidden, &mut sites)?;
         }
-        Ok(TransformerOutput { hidden, kl: KlRates::new(sites)? })
+        let recomputed = recompute.map(|_| Recomputed::new(frames, context, passes));
+        Ok(TransformerOutput { hidden, kl: KlRates::new(sites)?, recomputed })
+    }
+
+    /// As [`crate::Wav2Vec2::backward`].
+    pub(crate) fn backward(&self, objective: Tensor, recomputed: Recomputed, learnt: &[Tensor]) -> Result<Vec<Tensor>> {
+        recomputed.backward(&self.blocks, objective, learnt)
     }
 }
 

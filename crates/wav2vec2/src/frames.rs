@@ -119,6 +119,12 @@ impl Frames {
         Ok(Frames { lengths, padded, valid })
     }
 
+    /// The same frames; the mask is shared.
+    pub(crate) fn shallow_clone(&self) -> Frames {
+        let valid = self.valid.as_ref().map(Tensor::shallow_clone);
+        Frames { lengths: self.lengths.clone(), padded: self.padded, valid }
+    }
+
     /// Real frames of the whole batch.
     pub fn count(&self) -> i64 {
         self.lengths.iter().sum()

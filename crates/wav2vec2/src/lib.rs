@@ -30,6 +30,7 @@ mod noise;
 mod norm;
 mod parameters;
 mod positional;
+mod recomputed;
 mod relative_position;
 mod slices;
 
@@ -47,3 +48,4 @@ pub use model::{EncoderOutput, Features, Pass, Stages, TrainingPass, Wav2Vec2};
 pub use noise::{Noise, dropout};
 pub use norm::{Every, KlNorm, KlNormConfig, Layers, LogSigma, Norm, NormConfig, Normed, Site, Statistics};
 pub use parameters::{Path, Store};
+pub use recomputed::{Recomputed, add_gradients};

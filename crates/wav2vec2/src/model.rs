@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use crate::config::ModelConfig;
-use crate::encoder::{Encoder, KlRates};
+use crate::encoder::{Encoder, KlRates, TransformerOutput};
 use crate::error::Result;
 use crate::feature_encoder::FeatureEncoder;
 use crate::feature_projection::FeatureProjection;
@@ -11,6 +11,7 @@ use crate::frames::{Frames, WaveformBatch};
 use crate::linear::cast;
 use crate::noise::Noise;
 use crate::parameters::Path;
+use crate::recomputed::Recomputed;
 
 /// The encoder of wav2vec 2.0 (Baevski et al. 2020), in any of its published shapes (`Wav2Vec2Model`).
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct TrainingPass {
     /// Whether anything of the encoder learns in this pass; without, only what stands above it does, and nothing is kept for
     /// its gradient. Parameters that never learn are to require no gradient.
     pub encoder_learns: bool,
+    /// Whether blocks keep nothing but their inputs (gradient checkpointing): [`Wav2Vec2::backward`] is to be called then.
+    pub recompute: bool,
     /// Dropout's and KL-Norm's.
     pub noise: Noise,
 }
@@ -56,6 +59,8 @@ pub struct EncoderOutput {
     pub lengths: Vec<i64>,
     /// KL-Norm's rates; none in evaluation or without KL-Norm.
     pub kl: Option<KlRates>,
+    /// What [`Wav2Vec2::backward`] needs, where a training pass was to recompute its blocks.
+    pub recomputed: Option<Recomputed>,
 }
 
 /// What the convolutions make of a padded batch.
@@ -142,10 +147,29 @@ impl Wav2Vec2 {
                 Some(drawn) => self.mask(projected.shallow_clone(), drawn)?,
                 None => projected.shallow_clone(),
             };
-            let output = self.encoder.forward(hidden, &frames, training)?;
-            let output = EncoderOutput { hidden: output.hidden, lengths: frames.lengths, kl: output.kl };
+            let TransformerOutput { hidden, kl, recomputed } = self.encoder.forward(hidden, &frames, training)?;
+            let output = EncoderOutput { hidden, lengths: frames.lengths, kl, recomputed };
             Ok(Stages { features, projected, output })
         })
+    }
+
+    /// Gradients of `objective`, a scalar made of a training pass's output, by `learnt`, all of which require one;
+    /// undefined where a tensor took no part. `recomputed` is what that output held.
+    ///
+    /// On a GPU this seeds libtorch's generators.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn backward(
+        &self,
+        objective: Tensor,
+        recomputed: Option<Recomputed>,
+        learnt: &[Tensor],
+    ) -> Result<Vec<Tensor>> {
+        match recomputed {
+            Some(recomputed) => self.encoder.backward(objective, recomputed, learnt),
+            None => Ok(Tensor::f_run_backward(&[objective], learnt, false, false)?),
+        }
     }
 
     fn mask(&self, hidden: Tensor, drawn: &TrainingPass) -> Result<Tensor> {

@@ -1,6 +1,6 @@
 //! Where dropout and KL-Norm's noise come from in a training pass.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::sync::OnceLock;
 
 use rand::{Rng, SeedableRng};
@@ -16,27 +16,82 @@ use crate::error::Result;
 /// used.
 #[derive(Debug)]
 pub struct Noise {
-    own: Option<RefCell<ChaCha8Rng>>,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Own(Box<RefCell<ChaCha8Rng>>),
+    /// Its state cannot be had, but it can be seeded anew: here, from this seed and how often that was done.
+    Libtorch {
+        seed: u64,
+        marks: Cell<u64>,
+    },
+}
+
+/// A place in a pass from which its random numbers can be drawn again.
+#[derive(Clone, Debug)]
+pub(crate) enum Mark {
+    Own(Box<ChaCha8Rng>),
+    Libtorch(u64),
+}
+
+impl Mark {
+    /// What was drawn behind the mark, once more; on a GPU this seeds libtorch's generators.
+    pub(crate) fn noise(&self) -> Noise {
+        match self {
+            Mark::Own(generator) => Noise::own(ChaCha8Rng::clone(generator)),
+            Mark::Libtorch(seed) => Noise::libtorch(*seed),
+        }
+    }
 }
 
 impl Noise {
     /// Noise for tensors on `device`; on a GPU this seeds libtorch's generators.
     pub fn new(seed: u64, device: Device) -> Noise {
         if device == Device::Cpu {
-            return Noise { own: Some(RefCell::new(ChaCha8Rng::seed_from_u64(seed))) };
+            return Noise::own(ChaCha8Rng::seed_from_u64(seed));
         }
+        Noise::libtorch(seed)
+    }
+
+    fn own(generator: ChaCha8Rng) -> Noise {
+        Noise { source: Source::Own(Box::new(RefCell::new(generator))) }
+    }
+
+    fn libtorch(seed: u64) -> Noise {
         tch::manual_seed((seed >> 1) as i64);
-        Noise { own: None }
+        Noise { source: Source::Libtorch { seed, marks: Cell::new(0) } }
+    }
+
+    /// Marks the place that drawing has come to.
+    pub(crate) fn mark(&self) -> Mark {
+        match &self.source {
+            Source::Own(generator) => Mark::Own(Box::new(generator.borrow().clone())),
+            Source::Libtorch { seed, marks } => {
+                marks.set(marks.get() + 1);
+                let next = ChaCha8Rng::seed_from_u64(seed.wrapping_add(marks.get())).next_u64();
+                tch::manual_seed((next >> 1) as i64);
+                Mark::Libtorch(next)
+            }
+        }
+    }
+
+    fn generator(&self) -> Option<&RefCell<ChaCha8Rng>> {
+        match &self.source {
+            Source::Own(generator) => Some(generator),
+            Source::Libtorch { .. } => None,
+        }
     }
 
     /// Whether a fused kernel of libtorch may draw by itself.
     pub(crate) fn is_libtorch(&self) -> bool {
-        self.own.is_none()
+        self.generator().is_none()
     }
 
     /// The normal numbers of a pass on the CPU.
     pub(crate) fn normals(&self) -> Option<Normals<'_>> {
-        Some(Normals { generator: self.own.as_ref()?.borrow_mut(), steps: steps() })
+        Some(Normals { generator: self.generator()?.borrow_mut(), steps: steps() })
     }
 
     /// Dropout (Srivastava et al. 2014): each value becomes zero with probability `chance`, 0 to 1 and kept to within
@@ -48,7 +103,7 @@ impl Noise {
         if chance <= 0.0 {
             return Ok(hidden.shallow_clone());
         }
-        let Some(generator) = &self.own else { return Ok(hidden.f_dropout(chance, true)?) };
+        let Some(generator) = self.generator() else { return Ok(hidden.f_dropout(chance, true)?) };
         const STEPS: f64 = 65536.0;
         let dropped = (chance * STEPS).round().min(STEPS) as u32;
         let kept = if dropped < STEPS as u32 { (STEPS / (STEPS - f64::from(dropped))) as f32 } else { 0.0 };
@@ -155,6 +210,22 @@ mod tests {
         assert!(drawn.equal(&again.normal_like(&like).unwrap()));
         assert!(!drawn.equal(&first.normal_like(&like).unwrap()));
         assert!(!drawn.equal(&other.normal_like(&like).unwrap()));
+    }
+
+    #[test]
+    fn what_stands_behind_a_mark_is_drawn_again() {
+        let like = Tensor::ones([5, 40], (Kind::Float, Device::Cpu));
+        // On the CPU libtorch's generator stands in for a GPU's.
+        for noise in [noise(1), Noise::libtorch(1)] {
+            let _ = noise.normal_like(&like).unwrap();
+            let draw = |noise: &Noise| [noise.normal_like(&like).unwrap(), noise.dropout(&like, 0.5).unwrap()];
+            let (mark, first) = (noise.mark(), draw(&noise));
+            let (other_mark, other) = (noise.mark(), draw(&noise));
+            let same = |a: &[Tensor; 2], b: &[Tensor; 2]| a.iter().zip(b).all(|(a, b)| a.equal(b));
+            assert!(!same(&first, &other));
+            assert!(same(&other, &draw(&other_mark.noise())));
+            assert!(same(&first, &draw(&mark.noise())));
+        }
     }
 
     #[test]

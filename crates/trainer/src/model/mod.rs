@@ -10,8 +10,8 @@ use klang_ctc::{CtcHead, GreedyPath, greedy};
 use klang_text::{TextOptions, Vocabulary};
 use klang_wav2vec2::checkpoint::{Checkpoint, Fit, Head};
 use klang_wav2vec2::{
-    EncoderOutput, Features, KlRates, ModelConfig, Pass, Stages, Store, Wav2Vec2, WaveformBatch, initialise,
-    initialise_linear,
+    EncoderOutput, Features, KlRates, ModelConfig, Pass, Recomputed, Stages, Store, Wav2Vec2, WaveformBatch,
+    initialise, initialise_linear,
 };
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -78,6 +78,8 @@ pub struct Recognition {
     pub lengths: Vec<i64>,
     /// KL-Norm's rates; none in evaluation or without KL-Norm.
     pub kl: Option<KlRates>,
+    /// What [`Recogniser::backward`] needs, where a training pass was to recompute its blocks.
+    pub recomputed: Option<Recomputed>,
 }
 
 /// A forward with the hidden states at every named place, in the model's precision.
@@ -109,6 +111,7 @@ impl RecognitionStages {
                 logits: pad(|stages| &stages.recognition.logits)?,
                 lengths: parts.iter().flat_map(|stages| stages.recognition.lengths.clone()).collect(),
                 kl: None,
+                recomputed: None,
             },
         })
     }
@@ -277,13 +280,27 @@ impl Recogniser {
 
     fn recognise(&self, stages: Stages, pass: Pass) -> Result<RecognitionStages> {
         let Stages { features, projected, output } = stages;
-        let EncoderOutput { hidden, lengths, kl } = output;
+        let EncoderOutput { hidden, lengths, kl, recomputed } = output;
         let noise = match pass {
             Pass::Training(drawn) => Some(&drawn.noise),
             Pass::Evaluation => None,
         };
         let logits = self.head.forward(&hidden, noise)?;
-        Ok(RecognitionStages { features, projected, hidden, recognition: Recognition { logits, lengths, kl } })
+        let recognition = Recognition { logits, lengths, kl, recomputed };
+        Ok(RecognitionStages { features, projected, hidden, recognition })
+    }
+
+    /// Gradients of an objective made of a training pass's recognition, as [`Wav2Vec2::backward`] gives them.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn backward(
+        &self,
+        objective: Tensor,
+        recomputed: Option<Recomputed>,
+        learnt: &[Tensor],
+    ) -> Result<Vec<Tensor>> {
+        Ok(self.encoder.backward(objective, recomputed, learnt)?)
     }
 
     /// Reads text off logits, greedily.

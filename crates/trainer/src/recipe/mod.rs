@@ -326,6 +326,9 @@ pub struct TrainRecipe {
     pub batch_seconds: f64,
     /// Batches in an update.
     pub accumulate: usize,
+    /// Keep of each block its input alone and compute the rest again for the gradient: less memory, more time, the same
+    /// update but for rounding.
+    pub gradient_checkpointing: bool,
     /// Highest learning rate.
     pub learning_rate: f64,
     /// How the learning rate goes.
@@ -365,6 +368,7 @@ impl Default for TrainRecipe {
             updates: 2000,
             batch_seconds: 60.0,
             accumulate: 1,
+            gradient_checkpointing: false,
             learning_rate: 1.0e-3,
             schedule: Schedule::TriStage,
             phases: [0.1, 0.4, 0.5],

@@ -1,7 +1,7 @@
 //! One part of an update: forward, objective, backward.
 
 use klang_ctc::{LossBatch, alignment_loss, ctc_loss, even_alignment, greedy};
-use klang_wav2vec2::{KlRates, Noise, Pass, TrainingPass};
+use klang_wav2vec2::{KlRates, Noise, Pass, Recomputed, TrainingPass, add_gradients};
 use rand::RngExt;
 use tch::{Kind, Tensor};
 
@@ -81,16 +81,7 @@ impl Part {
             self.gradients = part.gradients;
             return Ok(());
         }
-        let _guard = tch::no_grad_guard();
-        for (sum, gradient) in self.gradients.iter_mut().zip(part.gradients) {
-            match (sum.defined(), gradient.defined()) {
-                // A new tensor: one that backward handed over may be seen by others.
-                (true, true) => *sum = sum.f_add(&gradient)?,
-                (false, true) => *sum = gradient,
-                _ => {}
-            }
-        }
-        Ok(())
+        Ok(add_gradients(&mut self.gradients, part.gradients)?)
     }
 
     /// KL-Norm's rates by site, in nats per channel, over the frames for which each ran.
@@ -106,20 +97,26 @@ impl Learner<'_> {
     /// A loss that is not finite, with the utterances; libtorch's own.
     pub fn compute(&self, common: &Common, batch: &LoadedBatch, number: usize) -> Result<Part> {
         let mut part = Part::default();
-        let objective = self.objective(common, batch, number, &mut part)?;
+        let (objective, recomputed) = self.objective(common, batch, number, &mut part)?;
         for (what, value) in [("the loss", objective.f_double_value(&[])?), ("KL-Norm's rate", part.rate)] {
             if !value.is_finite() {
                 return Err(Error::NonFinite { update: common.update + 1, what, value, ids: batch.ids() });
             }
         }
-        part.gradients = Tensor::f_run_backward(&[objective], self.learnt, false, false)?;
+        part.gradients = self.model.backward(objective, recomputed, self.learnt)?;
         Ok(part)
     }
 
-    fn objective(&self, common: &Common, batch: &LoadedBatch, number: usize, part: &mut Part) -> Result<Tensor> {
+    fn objective(
+        &self,
+        common: &Common,
+        batch: &LoadedBatch,
+        number: usize,
+        part: &mut Part,
+    ) -> Result<(Tensor, Option<Recomputed>)> {
         let drawn = self.draw(common, batch, number, part)?;
         let pass = Pass::Training(&drawn);
-        let Recognition { logits, lengths, kl } = match self.frozen {
+        let Recognition { logits, lengths, kl, recomputed } = match self.frozen {
             Some(frozen) => self.model.forward_features(frozen.features(self.model, batch)?, pass)?,
             None => self.model.forward(&batch.waveforms()?, pass)?,
         };
@@ -152,7 +149,7 @@ impl Learner<'_> {
                 objective = objective.f_add(&mean.f_mul_scalar(common.rate_weight * share)?)?;
             }
         }
-        Ok(objective)
+        Ok((objective, recomputed))
     }
 
     /// Draws masks, dropped blocks and noise from (seed, update, number), and counts what is masked.
@@ -172,6 +169,7 @@ impl Learner<'_> {
             channel_mask: None,
             dropped_blocks: (0..config.num_hidden_layers).map(|_| random.random::<f64>() < config.layerdrop).collect(),
             encoder_learns: common.update >= self.recipe.model.freeze.encoder_updates,
+            recompute: train.gradient_checkpointing,
             noise: Noise::new(draw::seed(*seed, "noise", &[&common.update, &number]), device),
         };
         if train.mask.time.share > 0.0 {
