@@ -28,7 +28,8 @@ pub fn measure(workshop: &Workshop, quick: bool) -> Result<Growth> {
         let planned = planning.epochs(batch_seconds);
         point.set("planned_padding_percent", mean(&planned, |epoch| Some(100.0 * epoch.padding)));
         point.set("met_again_percent", mean(&planned, |epoch| Some(100.0 * epoch.met_again?)));
-        if let Err(error) = one(workshop, utterances, batch_seconds, epochs, &mut point) {
+        let lesson = Lesson { epochs, batch_seconds, threads: workshop.threads };
+        if let Err(error) = one(workshop, utterances, lesson, &mut point) {
             point.error = Some(workshop.said(&error));
         }
         eprintln!("batch, {batch_seconds} s: {:?}", point.figures);
@@ -39,7 +40,7 @@ pub fn measure(workshop: &Workshop, quick: bool) -> Result<Growth> {
     Ok(Growth {
         part: "batch",
         about: format!(
-            "The last of {epochs} epoch{} of `klang train` over {} files ({audio:.0} s) from a Base model. Planned: three whole epochs of a simulated hour, without computing; with fewer files a batch holds more unequal ones. Met again: see `corpus`.",
+            "The last of {epochs} epoch{} of `klang train` over {} files ({audio:.0} s) from a Base model. Planned: three whole epochs of a simulated hour, without computing; with fewer files a batch holds more unequal ones. Checkpointed: with `train.gradient_checkpointing`. Met again: see `corpus`.",
             if epochs == 1 { "" } else { "s" },
             utterances.len(),
         ),
@@ -47,30 +48,30 @@ pub fn measure(workshop: &Workshop, quick: bool) -> Result<Growth> {
         columns: vec![
             column("audio_rate", "audio s/s", 2),
             column("peak_mib", "peak, MiB", 0),
+            column("checkpointed_rate", "checkpointed, audio s/s", 2),
+            column("checkpointed_mib", "checkpointed, MiB", 0),
             column("updates", "updates", 0),
             column("padding_percent", "padding, %", 1),
             column("planned_padding_percent", "planned padding of 1 h, %", 2),
             column("met_again_percent", "met again, %", 1),
         ],
-        powers: vec!["peak_mib"],
+        powers: vec!["peak_mib", "checkpointed_mib"],
         charts: vec![
-            Chart { name: "rate", unit: "seconds of audio a second", keys: vec!["audio_rate"] },
-            Chart { name: "memory", unit: "highest memory, MiB", keys: vec!["peak_mib"] },
+            Chart { name: "rate", unit: "seconds of audio a second", keys: vec!["audio_rate", "checkpointed_rate"] },
+            Chart { name: "memory", unit: "highest memory, MiB", keys: vec!["peak_mib", "checkpointed_mib"] },
             Chart { name: "padding", unit: "padding, %", keys: vec!["padding_percent", "planned_padding_percent"] },
         ],
         points,
     })
 }
 
-fn one(
-    workshop: &Workshop,
-    utterances: &[Utterance],
-    batch_seconds: f64,
-    epochs: usize,
-    point: &mut Point,
-) -> Result<()> {
-    let lesson = Lesson { epochs, batch_seconds, threads: workshop.threads };
-    let (done, epochs) = train(workshop, utterances, lesson)?;
+fn one(workshop: &Workshop, utterances: &[Utterance], lesson: Lesson, point: &mut Point) -> Result<()> {
+    let (done, epochs) = train(workshop, utterances, lesson, &["train.gradient_checkpointing=true"])?;
+    point.set("checkpointed_mib", done.peak_mib);
+    if let Some(last) = epochs.last() {
+        point.set("checkpointed_rate", last.audio_seconds / last.seconds);
+    }
+    let (done, epochs) = train(workshop, utterances, lesson, &[])?;
     point.set("peak_mib", done.peak_mib);
     if let Some(last) = epochs.last() {
         point.set("audio_rate", last.audio_seconds / last.seconds);

@@ -97,8 +97,14 @@ pub fn run(project: &Project, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Trains once from the Base model and returns what the process did, and its whole epochs.
-fn train(workshop: &Workshop, utterances: &[Utterance], lesson: Lesson) -> Result<(Finished, Vec<Epoch>)> {
+/// Trains once from the Base model, with `settings` (KEY=VALUE) beside the recipe's, and returns what the process did, and
+/// its whole epochs.
+fn train(
+    workshop: &Workshop,
+    utterances: &[Utterance],
+    lesson: Lesson,
+    settings: &[&str],
+) -> Result<(Finished, Vec<Epoch>)> {
     let run = workshop.scratch.join("run");
     if run.exists() {
         std::fs::remove_dir_all(&run).with_context(|| format!("cannot remove {}", run.display()))?;
@@ -106,6 +112,7 @@ fn train(workshop: &Workshop, utterances: &[Utterance], lesson: Lesson) -> Resul
     let mut klang = workshop.klang();
     klang.arg("train").arg(training::write_recipe(workshop, utterances, lesson)?);
     klang.arg("--run").arg(&run).args(["--set", "device=cpu"]);
+    settings.iter().for_each(|setting| _ = klang.args(["--set", setting]));
     let done = process::run(&mut klang, &workshop.scratch, "")?;
     let audio_seconds = utterances.iter().map(|utterance| utterance.seconds).sum();
     Ok((done, training::klang_epochs(&run, audio_seconds, lesson.epochs)?))

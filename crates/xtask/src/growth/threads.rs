@@ -66,7 +66,8 @@ fn one(
     let done = transcribe(workshop, &mut workshop.klang(), &files, threads, None)?;
     point.set("transcribe_seconds", done.seconds);
     point.set("transcribe_mib", done.peak_mib);
-    let (done, epochs) = train(workshop, lesson, Lesson { epochs: 1, batch_seconds: BATCH_SECONDS, threads })?;
+    let settings = Lesson { epochs: 1, batch_seconds: BATCH_SECONDS, threads };
+    let (done, epochs) = train(workshop, lesson, settings, &[])?;
     point.set("train_seconds", epochs.last().map(|epoch| epoch.seconds));
     point.set("train_mib", done.peak_mib);
     Ok(())
