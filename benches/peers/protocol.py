@@ -1,8 +1,8 @@
 """What every peer shares: a JSON job on standard input, one JSON line on standard output.
 
 The job: model (folder), utterances (list of {path, seconds, text}), warm_up (the same, may be empty), setting
-({precision, batch, order, chunk_seconds}), repetitions, threads, training (the recipe, for training_peer.py). A peer's
-`prepare(job)` opens the model and returns `work(utterances)`, which returns a dict to be merged into the answer (for
+({precision, batch, order, chunk_seconds}), repetitions, threads, device (cpu, or cuda for peers on torch), training (the
+recipe, for training_peer.py). A peer's `prepare(job)` opens the model and returns `work(utterances)`, which returns a dict to be merged into the answer (for
 instance {"texts": [...]}).
 
 The answer: seconds (one a repetition, of the work alone), warm_up_seconds, since_start (from the process's start to the

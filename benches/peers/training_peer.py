@@ -34,13 +34,13 @@ class Trainer:
         from transformers import Wav2Vec2ForCTC
 
         torch.set_num_threads(job["threads"])
-        self.torch, self.recipe = torch, job["training"]
+        self.torch, self.recipe, self.device = torch, job["training"], job["device"]
         self.bf16 = job["setting"]["precision"] == "bf16"
         self.vocabulary = json.loads((pathlib.Path(job["model"]) / "vocab.json").read_text("utf-8"))
         self.model = Wav2Vec2ForCTC.from_pretrained(
             job["model"], dtype=torch.float32, attn_implementation="sdpa", ctc_loss_reduction="sum",
             ctc_zero_infinity=True,
-        ).train()
+        ).train().to(self.device)
         self.model.freeze_feature_encoder()
         # What the warm-up learns is undone: both sides start from the same weights.
         self.start = {name: value.clone() for name, value in self.model.state_dict().items()}
@@ -63,22 +63,23 @@ class Trainer:
         rate = protocol.RATE
         samples = [torch.from_numpy(self.samples[row["path"]]) for row in rows]
         labels = [torch.tensor([self.vocabulary[c] for c in row["text"].replace(" ", "|")]) for row in rows]
-        padded = torch.nn.utils.rnn.pad_sequence(samples, batch_first=True)
+        padded = torch.nn.utils.rnn.pad_sequence(samples, batch_first=True).to(self.device)
         real = sum(map(len, samples)) / rate
         return dict(
-            input_values=padded, labels=torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100),
+            input_values=padded,
+            labels=torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100).to(self.device),
         ), sum(map(len, labels)), real, padded.numel() / rate
 
     def update(self, rows, optimiser):
         torch = self.torch
         batch, labels, real, padded = self.collate(rows)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.bf16):
             loss = self.model(**batch).loss / labels
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe["clip"])
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        return float(loss.detach()), real, padded
+        return loss.detach(), real, padded  # the loss stays where it is: to read it is to wait for the GPU
 
     def __call__(self, utterances):
         self.model.load_state_dict(self.start)
@@ -88,6 +89,7 @@ class Trainer:
             plan = batches(utterances, self.recipe["batch_seconds"], numpy.random.default_rng(epoch))
             done = [self.update([utterances[index] for index in rows], optimiser) for rows in plan]
             losses, real, padded = zip(*done)
+            losses = [float(loss) for loss in losses]
             epochs.append(dict(
                 seconds=time.perf_counter() - started, audio_seconds=sum(real), updates=len(losses),
                 padding=1 - sum(real) / sum(padded), loss=sum(losses) / len(losses), last_loss=losses[-1],

@@ -139,15 +139,20 @@ pub const KLANG_INT8: &str = "klang int8";
 
 /// klang as it is, first, as everything is compared with it; then what else it can be told.
 fn klang_transcribing(machine: &Machine) -> Vec<Contender> {
-    let int8 = Contender::klang(KLANG_INT8, &["--precision", "int8"], Precision::Int8);
+    let mut all = vec![Contender::klang("klang", &[], machine.precision())];
     if machine.has_bf16() {
-        vec![
-            Contender::klang("klang", &[], Precision::Bf16),
-            Contender::klang("klang fp32", &["--precision", "fp32"], Precision::Fp32),
-            int8,
-        ]
-    } else {
-        vec![Contender::klang("klang", &[], Precision::Fp32), int8]
+        all.push(Contender::klang("klang fp32", &["--precision", "fp32"], Precision::Fp32));
+    }
+    if machine.gpu.is_none() {
+        all.push(Contender::klang(KLANG_INT8, &["--precision", "int8"], Precision::Int8));
+    }
+    all
+}
+
+impl Machine {
+    /// What klang computes in unless told otherwise.
+    fn precision(&self) -> Precision {
+        if self.has_bf16() { Precision::Bf16 } else { Precision::Fp32 }
     }
 }
 
@@ -163,9 +168,18 @@ fn both_batches(precision: Precision) -> Vec<Setting> {
     vec![Setting::new(precision, 1, Length), Setting::new(precision, 8, Length)]
 }
 
+/// Every precision and batch worth trying.
 fn best_transformers(machine: &Machine) -> Vec<Setting> {
-    let bf16 = machine.has_bf16().then(|| both_batches(Bf16));
-    [both_batches(Fp32), bf16.unwrap_or_default()].concat()
+    let precisions: &[Precision] = if machine.has_bf16() { &[Fp32, Bf16] } else { &[Fp32] };
+    // A GPU is idle between the small kernels of small batches.
+    let batches: &[usize] = if machine.gpu.is_some() { &[1, 8, 32] } else { &[1, 8] };
+    let settings = |&precision| batches.iter().map(move |&batch| Setting::new(precision, batch, Length));
+    precisions.iter().flat_map(settings).collect()
+}
+
+/// Contenders that compute on processors alone here.
+fn on_cpu(machine: &Machine, contenders: impl IntoIterator<Item = Contender>) -> Vec<Contender> {
+    if machine.gpu.is_some() { Vec::new() } else { contenders.into_iter().collect() }
 }
 
 /// Programs that do nothing, or next to it.
@@ -187,11 +201,14 @@ pub fn start() -> Vec<Contender> {
 /// One short file.
 pub fn cold(machine: &Machine) -> Vec<Contender> {
     let mut all = klang_transcribing(machine);
-    all.extend([
-        Contender::peer("transformers", TRANSFORMERS, vec![Setting::new(Fp32, 1, Given)]),
-        Contender::peer("ONNX Runtime", ONNX_RUNTIME, vec![Setting::new(Fp32, 1, Given)]),
-        Contender::peer("ONNX Runtime int8", ONNX_RUNTIME, vec![Setting::new(Int8, 1, Given)]),
-    ]);
+    all.push(Contender::peer("transformers", TRANSFORMERS, vec![Setting::new(Fp32, 1, Given)]));
+    all.extend(on_cpu(
+        machine,
+        [
+            Contender::peer("ONNX Runtime", ONNX_RUNTIME, vec![Setting::new(Fp32, 1, Given)]),
+            Contender::peer("ONNX Runtime int8", ONNX_RUNTIME, vec![Setting::new(Int8, 1, Given)]),
+        ],
+    ));
     all
 }
 
@@ -201,20 +218,28 @@ pub fn folder(machine: &Machine) -> Vec<Contender> {
     all.extend([
         Contender::peer("transformers default", TRANSFORMERS, vec![Setting::new(Fp32, 8, Given)]),
         Contender::peer("transformers best", TRANSFORMERS, best_transformers(machine)),
-        Contender::peer("ONNX Runtime", ONNX_RUNTIME, both_batches(Fp32)),
-        Contender::peer("ONNX Runtime int8", ONNX_RUNTIME, both_batches(Int8)),
     ]);
+    all.extend(on_cpu(
+        machine,
+        [
+            Contender::peer("ONNX Runtime", ONNX_RUNTIME, both_batches(Fp32)),
+            Contender::peer("ONNX Runtime int8", ONNX_RUNTIME, both_batches(Int8)),
+        ],
+    ));
     all
 }
 
 /// Many files through a model in the layout of Large.
 pub fn large(machine: &Machine) -> Vec<Contender> {
     let mut all = klang_transcribing(machine);
-    all.extend([
-        Contender::peer("transformers best", TRANSFORMERS, best_transformers(machine)),
-        Contender::peer("CTranslate2", CTRANSLATE2, both_batches(Fp32)),
-        Contender::peer("CTranslate2 int8", CTRANSLATE2, both_batches(Int8)),
-    ]);
+    all.push(Contender::peer("transformers best", TRANSFORMERS, best_transformers(machine)));
+    all.extend(on_cpu(
+        machine,
+        [
+            Contender::peer("CTranslate2", CTRANSLATE2, both_batches(Fp32)),
+            Contender::peer("CTranslate2 int8", CTRANSLATE2, both_batches(Int8)),
+        ],
+    ));
     all
 }
 
@@ -222,11 +247,14 @@ pub fn large(machine: &Machine) -> Vec<Contender> {
 pub fn long(machine: &Machine) -> Vec<Contender> {
     let chunked = |settings: Vec<Setting>| settings.into_iter().map(Setting::chunked).collect();
     let mut all = klang_transcribing(machine);
-    all.extend([
-        Contender::peer("transformers best", TRANSFORMERS, chunked(best_transformers(machine))),
-        Contender::peer("ONNX Runtime", ONNX_RUNTIME, chunked(both_batches(Fp32))),
-        Contender::peer("ONNX Runtime int8", ONNX_RUNTIME, chunked(both_batches(Int8))),
-    ]);
+    all.push(Contender::peer("transformers best", TRANSFORMERS, chunked(best_transformers(machine))));
+    all.extend(on_cpu(
+        machine,
+        [
+            Contender::peer("ONNX Runtime", ONNX_RUNTIME, chunked(both_batches(Fp32))),
+            Contender::peer("ONNX Runtime int8", ONNX_RUNTIME, chunked(both_batches(Int8))),
+        ],
+    ));
     all
 }
 
@@ -235,13 +263,19 @@ pub fn train(machine: &Machine) -> Vec<Contender> {
     let precisions = if machine.has_bf16() { vec![Fp32, Bf16] } else { vec![Fp32] };
     let by_seconds = |precision| Setting { precision, batch: None, order: Given, chunk_seconds: 0 };
     let settings = precisions.into_iter().map(by_seconds).collect();
-    let precision = if machine.has_bf16() { Bf16 } else { Fp32 };
-    vec![
+    let precision = machine.precision();
+    let mut all = vec![
         Contender::klang("klang", &[], precision),
         // What KL-Norm costs beyond the layer norm that everyone else has.
         Contender::klang("klang KL-Norm", &["--set", "model.norm.kind=kl_norm"], precision),
         Contender::peer("PyTorch loop", "training_peer.py", settings),
-    ]
+    ];
+    if machine.gpu.is_some() {
+        // On a CPU `cargo xtask growth batch` shows what it costs and saves.
+        let arguments = &["--set", "train.gradient_checkpointing=true"];
+        all.push(Contender::klang("klang, checkpointed", arguments, precision));
+    }
+    all
 }
 
 /// A product of large matrices.
@@ -252,9 +286,26 @@ pub fn matrix(precision: Precision) -> Contender {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::gpu::Gpu;
 
     fn machine(flags: &[&str]) -> Machine {
         Machine { flags: flags.iter().map(|flag| flag.to_string()).collect(), ..Machine::default() }
+    }
+
+    #[test]
+    fn on_a_gpu_only_those_compete_that_compute_on_it() {
+        let gpu = Machine { gpu: Some(Gpu::default()), ..Machine::default() };
+        for contenders in [cold(&gpu), folder(&gpu), large(&gpu), long(&gpu), train(&gpu)] {
+            for contender in contenders {
+                match &contender.program {
+                    Program::Klang { arguments, .. } => assert!(!arguments.contains(&"int8"), "{}", contender.name),
+                    Program::Peer { script, .. } => assert!([TRANSFORMERS, "training_peer.py"].contains(script)),
+                    Program::Python(_) => panic!("{} does nothing", contender.name),
+                }
+            }
+        }
+        assert!(train(&gpu).iter().any(|contender| contender.name == "klang, checkpointed"));
+        assert_eq!(best_transformers(&gpu).len(), 6);
     }
 
     #[test]

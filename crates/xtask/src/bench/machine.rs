@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
+use super::gpu::Gpu;
 use crate::project::Project;
 
 /// Instruction sets that decide how fast matrix products are.
@@ -38,6 +39,9 @@ pub struct Machine {
     pub memory_gib: f64,
     /// The system's version.
     pub system: String,
+    /// The GPU, where contenders compute on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Gpu>,
     /// Processes that wanted a core when the benchmarks began, over the last minute.
     pub load: String,
 }
@@ -71,19 +75,26 @@ impl Machine {
         }
     }
 
-    /// Whether products of bf16 are quicker than those of fp32.
+    /// Whether products of bf16 are quicker than those of fp32, where contenders compute.
     pub fn has_bf16(&self) -> bool {
-        self.flags.iter().any(|flag| ["avx512_bf16", "amx_bf16"].contains(&flag.as_str()))
+        self.gpu.is_some() || self.flags.iter().any(|flag| ["avx512_bf16", "amx_bf16"].contains(&flag.as_str()))
     }
 
-    /// A name for folders: the processor's, and the cores.
+    /// A name for folders: the processor's, and the cores; or the GPU's.
     pub fn short_name(&self) -> String {
-        let lower = self.model.to_lowercase().replace("(r)", " ").replace("(tm)", " ");
+        let lower = self
+            .gpu
+            .as_ref()
+            .map_or(&self.model, |gpu| &gpu.name)
+            .to_lowercase()
+            .replace("(r)", " ")
+            .replace("(tm)", " ");
         let words: Vec<&str> =
             lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let noise = |word: &&str| !["cpu", "processor", "core"].contains(word);
         let name: Vec<&str> = words.into_iter().filter(noise).take(4).collect();
-        format!("{}-{}-cores", name.join("-"), self.cores)
+        let name = name.join("-");
+        if self.gpu.is_some() { name } else { format!("{name}-{}-cores", self.cores) }
     }
 }
 
@@ -132,6 +143,14 @@ mod tests {
         assert!(machine.has_bf16());
         assert_eq!(machine.memory_gib, 16.0);
         assert_eq!(machine.short_name(), "intel-xeon-gold-6430-2-cores");
+    }
+
+    #[test]
+    fn a_gpu_gives_its_name_and_has_bf16() {
+        let gpu = Gpu { name: "NVIDIA H100 80GB HBM3".into(), ..Gpu::default() };
+        let machine = Machine { gpu: Some(gpu), ..Machine::parse("", "") };
+        assert!(machine.has_bf16());
+        assert_eq!(machine.short_name(), "nvidia-h100-80gb-hbm3");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod cargo_bench;
 mod contender;
+pub mod gpu;
 pub mod machine;
 mod options;
 mod part;
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 pub use self::options::Options;
 
 use self::contender::{Precision, Program};
+use self::gpu::{Device, Gpu};
 use self::machine::{Machine, Occasion};
 use self::options::PartName;
 use self::part::{Job, Part};
@@ -38,8 +40,12 @@ const RECORDS: &str = "docs/results/bench";
 
 /// Runs the parts, printing a table and writing the record after each.
 pub fn run(project: &Project, options: &Options) -> Result<()> {
-    let machine = Machine::probe();
-    let workshop = Workshop::open(project, options.klang.as_deref(), options.threads())?;
+    let gpu = match options.device {
+        Device::Cpu => None,
+        Device::Cuda => Some(Gpu::probe()?),
+    };
+    let machine = Machine { gpu, ..Machine::probe() };
+    let workshop = Workshop::open(project, options.klang.as_deref(), options.threads())?.on(options.device);
     let version = process::run(workshop.klang().arg("--version"), &workshop.scratch, "")?.stdout;
     let occasion = Occasion::now(project, version.trim().into());
     let folder = match &options.out {

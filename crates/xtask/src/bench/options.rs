@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::gpu::Device;
+
 /// What was typed after `cargo xtask bench`.
 #[derive(Clone, Debug, clap::Args)]
 #[group(id = "bench")]
@@ -25,6 +27,9 @@ pub struct Options {
     /// The binary to measure; by default target/release/klang, built first
     #[arg(long, value_name = "PATH")]
     pub klang: Option<PathBuf>,
+    /// What contenders compute on; those that have no CUDA in them take no part then
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
     /// Threads of every contender; all cores by default
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -135,6 +140,14 @@ mod tests {
         assert_eq!(rounds(&["--quick"], PartName::Folder), 2);
         assert_eq!(rounds(&["--quick", "--rounds", "7"], PartName::Train), 7);
         assert!(typed(&["--rounds", "0"]).is_err());
+    }
+
+    #[test]
+    fn contenders_compute_on_the_cpu_unless_said() {
+        let device = |words: &[&str]| typed(words).map(|options| options.device);
+        assert_eq!(device(&[]).unwrap(), Device::Cpu);
+        assert_eq!(device(&["--device", "cuda", "train"]).unwrap(), Device::Cuda);
+        assert!(device(&["--device", "tpu"]).is_err());
     }
 
     #[test]

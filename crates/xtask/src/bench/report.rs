@@ -48,6 +48,8 @@ fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> Strin
         ("whole process, s", Right),
         ("over klang", Right),
         ("peak, MiB", Right),
+        ("GPU busy", Right),
+        ("GPU peak, MiB", Right),
         ("others, cores", Right),
         ("texts equal", Right),
     ]);
@@ -71,6 +73,9 @@ fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> Strin
         let peak = outcome.runs.iter().filter_map(|run| run.peak_mib).reduce(f64::max);
         // The same of what disturbed them.
         let others = outcome.runs.iter().filter_map(|run| run.others).reduce(f64::max);
+        let gpu = || outcome.runs.iter().filter_map(|run| run.gpu);
+        let busy = Spread::of(&gpu().filter_map(|gpu| gpu.busy).collect::<Vec<f64>>());
+        let gpu_peak = gpu().filter_map(|gpu| gpu.peak_mib).reduce(f64::max);
         let epochs = outcome.runs.first().map_or(1, |run| run.epochs.len().max(1)) as f64;
         table.row([
             outcome.name.into(),
@@ -85,6 +90,8 @@ fn times(part: &Part, outcomes: &[Outcome], audio_seconds: Option<f64>) -> Strin
             whole.map(|(seconds, _)| format!("{seconds:.2}")).unwrap_or_default(),
             whole.and_then(|(_, ratio)| Some(format!("{:.2}", ratio?.median))).unwrap_or_default(),
             peak.map(|peak| format!("{peak:.0}")).unwrap_or_default(),
+            busy.map(|busy| format!("{:.0} %", 100.0 * busy.median)).unwrap_or_default(),
+            gpu_peak.map(|peak| format!("{peak:.0}")).unwrap_or_default(),
             others.map(|cores| format!("{cores:.1}")).unwrap_or_default(),
             outcome.agreement.map(|Agreement { equal, of, .. }| format!("{equal} of {of}")).unwrap_or_default(),
         ]);
@@ -159,6 +166,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::bench::gpu::GpuUse;
     use crate::bench::machine::Machine;
     use crate::bench::options::{Options, PartName};
 
@@ -168,6 +176,7 @@ mod tests {
             work_seconds: (!is_klang).then_some(work),
             peak_mib: Some(512.4),
             others: Some(0.26),
+            gpu: None,
             epochs: Vec::new(),
             texts: Vec::new(),
         };
@@ -218,6 +227,17 @@ mod tests {
         let row = table.lines().last().unwrap();
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         assert_eq!(cells[4..8], ["1.25", "1.00 to 1.50", "2.50", "2.00 to 3.00"]);
+    }
+
+    #[test]
+    fn the_gpu_has_columns_where_there_is_one() {
+        let mut outcomes = vec![outcome("klang", true, &[(2.0, 0.0), (4.0, 0.0)])];
+        assert!(!part(&folder(), &outcomes, 2, None).contains("GPU"));
+        for (run, (busy, peak)) in outcomes[0].runs.iter_mut().zip([(0.9, 700.0), (0.96, 800.0)]) {
+            run.gpu = Some(GpuUse { busy: Some(busy), peak_mib: Some(peak) });
+        }
+        let text = part(&folder(), &outcomes, 2, None);
+        assert!(text.contains("GPU busy") && text.contains("93 %") && text.contains("800"), "{text}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::contender::{Contender, Program, Setting};
+use super::gpu::{self, GpuUse};
 use super::part::{Clock, Job, Part};
 use super::process::{self, Finished, shortened};
 use super::training::{self, Epoch, Lesson};
@@ -29,6 +30,9 @@ pub struct Measurement {
     pub peak_mib: Option<f64>,
     /// Cores that other processes kept busy meanwhile, on the mean.
     pub others: Option<f64>,
+    /// What it did with the GPU, where contenders compute on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuUse>,
     /// Of training.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub epochs: Vec<Epoch>,
@@ -90,7 +94,7 @@ pub fn run_peer(
     let input = json!({
         "model": workshop.materials.join(job.model), "utterances": job.utterances, "warm_up": job.warm_up,
         "setting": setting, "repetitions": job.repetitions, "threads": workshop.threads,
-        "training": training::for_peer(),
+        "device": workshop.device.name(), "training": training::for_peer(workshop.device),
     });
     let done = process::run(&mut command, &workshop.scratch, &input.to_string())?;
     let answer = serde_json::from_str(done.stdout.trim())
@@ -109,7 +113,8 @@ pub fn run_once(
         Program::Peer { script, .. } => {
             let setting = setting.context("a peer needs a setting")?;
             let job = peer_job(workshop, part)?;
-            let (answer, done) = run_peer(workshop, contender, script, setting, &job)?;
+            let ((answer, done), gpu) =
+                gpu::watched(workshop.device, || run_peer(workshop, contender, script, setting, &job))?;
             let epochs: f64 = answer.epochs.iter().map(|epoch| epoch.seconds).sum();
             let work = if answer.epochs.is_empty() { answer.seconds.iter().sum() } else { epochs };
             let measurement = Measurement {
@@ -117,6 +122,7 @@ pub fn run_once(
                 work_seconds: Some(work),
                 peak_mib: Some(answer.peak_mib),
                 others: done.others,
+                gpu,
                 epochs: answer.epochs,
                 texts: answer.texts,
             };
@@ -157,7 +163,8 @@ fn command(workshop: &Workshop, job: &Job, contender: &Contender) -> Result<Comm
             let mut klang = workshop.klang();
             klang.arg("transcribe").arg(workshop.materials.join(model));
             klang.args(workshop.set(set)?.iter().map(|utterance| &utterance.path));
-            klang.args(["--format", "json", "--device", "cpu", "--threads", &workshop.threads.to_string()]);
+            klang.args(["--format", "json", "--device", workshop.device.name()]);
+            klang.args(["--threads", &workshop.threads.to_string()]);
             klang.args(arguments);
             klang
         }
@@ -166,9 +173,10 @@ fn command(workshop: &Workshop, job: &Job, contender: &Contender) -> Result<Comm
             klang.arg("train").arg(training::write_recipe(
                 workshop,
                 workshop.set(set)?,
-                Lesson::of_bench(workshop.threads),
+                Lesson::of_bench(workshop.threads, workshop.device),
             )?);
-            klang.arg("--run").arg(workshop.scratch.join("run")).args(["--set", "device=cpu"]).args(arguments);
+            klang.arg("--run").arg(workshop.scratch.join("run"));
+            klang.args(["--set", &format!("device={}", workshop.device.name())]).args(arguments);
             klang
         }
         (Program::Peer { script, .. }, _) => workshop.peer(script),
@@ -182,7 +190,8 @@ fn run_outside(workshop: &Workshop, job: &Job, contender: &Contender) -> Result<
     if run.exists() {
         fs::remove_dir_all(&run).with_context(|| format!("cannot remove {}", run.display()))?;
     }
-    let done = process::run(&mut command(workshop, job, contender)?, &workshop.scratch, "")?;
+    let mut command = command(workshop, job, contender)?;
+    let (done, gpu) = gpu::watched(workshop.device, || process::run(&mut command, &workshop.scratch, ""))?;
     let Finished { seconds, peak_mib, others, stdout } = done;
     let (texts, epochs) = match (job, contender.is_klang()) {
         (Job::Transcribe { .. }, true) => (texts(&stdout)?, Vec::new()),
@@ -193,7 +202,7 @@ fn run_outside(workshop: &Workshop, job: &Job, contender: &Contender) -> Result<
         _ => (Vec::new(), Vec::new()),
     };
     let work_seconds = (!epochs.is_empty()).then(|| epochs.iter().map(|epoch| epoch.seconds).sum());
-    Ok(Measurement { whole_seconds: seconds, work_seconds, peak_mib, others, epochs, texts })
+    Ok(Measurement { whole_seconds: seconds, work_seconds, peak_mib, others, gpu, epochs, texts })
 }
 
 /// The command as it could be typed, without the middle of its files.
@@ -226,6 +235,7 @@ mod tests {
             work_seconds: Some(4.0),
             peak_mib: None,
             others: None,
+            gpu: None,
             epochs: vec![],
             texts: vec![],
         };

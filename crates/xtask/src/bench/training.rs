@@ -7,12 +7,11 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::gpu::Device;
 use super::workshop::{Utterance, Workshop};
 
 /// Whole epochs.
 pub const EPOCHS: usize = 2;
-/// Audio in a batch, padding included.
-const BATCH_SECONDS: f64 = 30.0;
 /// Random weights diverge from 1e-4 on without a rise of the rate.
 const LEARNING_RATE: f64 = 3e-5;
 const BETAS: [f64; 2] = [0.9, 0.98];
@@ -50,15 +49,23 @@ pub struct Lesson {
 
 impl Lesson {
     /// That of the benchmarks.
-    pub fn of_bench(threads: usize) -> Lesson {
-        Lesson { epochs: EPOCHS, batch_seconds: BATCH_SECONDS, threads }
+    pub fn of_bench(threads: usize, device: Device) -> Lesson {
+        Lesson { epochs: EPOCHS, batch_seconds: batch_seconds(device), threads }
+    }
+}
+
+/// Audio in a batch, padding included: a GPU is not filled by what fills the caches of a processor.
+fn batch_seconds(device: Device) -> f64 {
+    match device {
+        Device::Cpu => 30.0,
+        Device::Cuda => 120.0,
     }
 }
 
 /// The recipe as a peer is given it.
-pub fn for_peer() -> Value {
+pub fn for_peer(device: Device) -> Value {
     json!({
-        "epochs": EPOCHS, "batch_seconds": BATCH_SECONDS, "learning_rate": LEARNING_RATE, "betas": BETAS,
+        "epochs": EPOCHS, "batch_seconds": batch_seconds(device), "learning_rate": LEARNING_RATE, "betas": BETAS,
         "epsilon": EPSILON, "weight_decay": WEIGHT_DECAY, "clip": CLIP,
     })
 }
@@ -191,8 +198,8 @@ mod tests {
     fn there_are_updates_for_two_epochs_and_one_more() {
         let utterance = |seconds| Utterance { path: "a.wav".into(), seconds, text: "a".into() };
         // Ten files of 6 s: batches of five, two an epoch, three with jitter.
-        assert_eq!(updates(&vec![utterance(6.0); 10], Lesson::of_bench(1)), 2 * 3 + 1);
+        assert_eq!(updates(&vec![utterance(6.0); 10], Lesson::of_bench(1, Device::Cpu)), 2 * 3 + 1);
         // One of 40 s is a batch by itself.
-        assert_eq!(updates(&[utterance(40.0)], Lesson::of_bench(1)), 2 * 2 + 1);
+        assert_eq!(updates(&[utterance(40.0)], Lesson::of_bench(1, Device::Cpu)), 2 * 2 + 1);
     }
 }

@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::gpu::Device;
 use crate::process::cargo;
 use crate::project::Project;
 use crate::refusal::Refusal;
@@ -53,6 +54,8 @@ pub struct Workshop {
     pub scratch: PathBuf,
     /// Of every contender.
     pub threads: usize,
+    /// What they compute on.
+    pub device: Device,
     /// Where binaries whose own runpath leads nowhere find libtorch: a klang from elsewhere, benches of another target.
     libraries: Option<OsString>,
     sets: BTreeMap<String, Vec<Utterance>>,
@@ -84,9 +87,15 @@ impl Workshop {
             materials: scratch.clone(),
             scratch,
             threads,
+            device: Device::Cpu,
             libraries,
             sets,
         })
+    }
+
+    /// The same, for contenders that compute on another device than the CPU.
+    pub fn on(self, device: Device) -> Workshop {
+        Workshop { device, ..self }
     }
 
     /// A set of audio by its name in materials.py.
