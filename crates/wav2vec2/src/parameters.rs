@@ -74,17 +74,20 @@ impl Store {
         tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
     }
 
-    /// Rounds the weights of every affine map and convolution of at least 64 inputs and outputs to 8 bits, for this model and all that share its store: evaluation computes
-    /// with them from now on, whatever becomes of the parameters. To be called when they are filled.
+    /// Rounds the weights of every affine map and convolution of at least 64 inputs and outputs to 8 bits, for this model
+    /// and all that share its store: evaluation computes with them from now on, whatever becomes of the parameters. To be
+    /// called when they are filled; the numbers of those weights are given up, and [`Store::named`] has zeros for them.
     ///
     /// # Errors
     /// A libtorch without 8-bit products, or too little memory.
     pub fn to_int8(&self) -> Result<()> {
-        let affine = self.affine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut affine = self.affine.lock().unwrap_or_else(PoisonError::into_inner);
         // A narrower map costs nothing to speak of, and has few terms for its errors to average over.
-        let wide = |map: &&Affine| map.weight.size().iter().take(2).all(|&size| size >= 64);
-        for map in affine.values().filter(wide).filter(|map| map.int8.get().is_none()) {
+        let wide = |map: &&mut Affine| map.weight.size().iter().take(2).all(|&size| size >= 64);
+        for map in affine.values_mut().filter(wide).filter(|map| map.int8.get().is_none()) {
             let _ = map.int8.set(Int8Linear::new(&map.weight, map.bias.as_ref())?);
+            // Every handle to the weight sees this: its memory is free for the activations.
+            tch::no_grad(|| map.weight.f_set_data(&nothing(&map.weight.size(), (Kind::Float, self.device))?))?;
         }
         Ok(())
     }
@@ -92,10 +95,7 @@ impl Store {
     fn add(&self, name: String, shape: &[i64], kind: Kind, learns: bool) -> Result<Tensor> {
         let tensor = match &self.origin {
             Origin::Fresh => Tensor::f_zeros(shape, (kind, self.device))?,
-            Origin::Declared => {
-                let one = vec![1; shape.len()];
-                Tensor::f_zeros(one, (kind, self.device))?.f_expand(shape, false)?
-            }
+            Origin::Declared => nothing(shape, (kind, self.device))?,
             Origin::Shared(tensors) => match tensors.get(&name) {
                 Some(tensor) if tensor.size() == shape => tensor.f_detach()?,
                 _ => return Err(Error::Store { name, problem: "is not in the store that this one shares".into() }),
@@ -108,6 +108,11 @@ impl Store {
         }
         Ok(tensor)
     }
+}
+
+/// Zeros of any shape over the memory of a single one.
+fn nothing(shape: &[i64], options: (Kind, Device)) -> std::result::Result<Tensor, tch::TchError> {
+    Tensor::f_zeros(vec![1; shape.len()], options)?.f_expand(shape, false)
 }
 
 /// A place in a store, by its dotted name.
@@ -186,6 +191,30 @@ mod tests {
         // 4 TiB, were it there.
         let tensor = store.root().parameter("weight", &[1 << 20, 1 << 20]).unwrap();
         assert_eq!(tensor.size(), [1 << 20, 1 << 20]);
+    }
+
+    #[test]
+    fn a_rounded_weight_gives_its_memory_up() {
+        if !crate::has_int8() {
+            return;
+        }
+        let store = Store::new(Device::Cpu);
+        let [wide, narrow] = [96, 8].map(|width| {
+            let path = store.root() / width;
+            crate::Linear::new(&path, width, width).unwrap()
+        });
+        tch::no_grad(|| store.named().into_iter().for_each(|(_, mut tensor)| _ = tensor.uniform_(-1.0, 1.0)));
+        let input = Tensor::rand([3, 96], (Kind::Float, Device::Cpu));
+        let (exact, narrow_input) = (wide.forward(&input).unwrap(), input.narrow(1, 0, 8));
+        let kept = narrow.forward(&narrow_input).unwrap();
+        store.to_int8().unwrap();
+        let strides = |name: &str| store.named().into_iter().find(|(other, _)| other == name).unwrap().1.stride();
+        assert_eq!(strides("96.weight"), [0, 0], "nothing lies behind it");
+        assert_eq!(strides("8.weight"), [8, 1]);
+        assert!(narrow.forward(&narrow_input).unwrap().equal(&kept));
+        // 96 products of numbers below 1, each factor off by 1/126 and 1/510 at most.
+        let off = (wide.forward(&input).unwrap() - exact).abs().max().double_value(&[]);
+        assert!(off < 96.0 * (1.0 / 126.0 + 1.0 / 510.0), "{off}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Written out, u = w ⊙ x̂ + b + σ ⊙ ε and its KL divergence make automatic differentiation keep five tensors of the hidden
 //! states' size a site. But z and the rate are needed once, and their derivatives only at the point where they are taken. So
-//! values and slopes are computed outside the graph (on the CPU in one pass, `fused.rs`), and the graph holds what is linear in them, at the same point:
+//! values and slopes are computed outside the graph (on the CPU in one pass, `fused.rs`), and the graph holds what is
+//! linear in them, at the same point:
 //!
 //! - z = LayerNorm(h; γw, γb + β) + n ⊙ (γ + γ₀ ⊙ (ℓ − ℓ₀)), with n = σ ⊙ ε, ℓ = log σ = LayerNorm(h; a, s): the derivative of
 //!   γ ⊙ σ ⊙ ε in ℓ is γ ⊙ n.
