@@ -8,7 +8,7 @@ use crate::config::{Family, ModelConfig};
 use crate::error::Result;
 use crate::frames::Frames;
 use crate::model::TrainingPass;
-use crate::noise::dropout;
+use crate::noise::{Noise, dropout};
 use crate::norm::{Norm, Site};
 use crate::parameters::Path;
 use crate::positional::PositionalEmbedding;
@@ -107,7 +107,7 @@ impl Encoder {
         let hidden = frames.zero_padding(hidden)?;
         let relative = self.relative.as_ref().map(|relative| relative.bias(frames)).transpose()?;
         let context = AttentionContext::new(frames, hidden.kind(), relative)?;
-        let recompute = training.filter(|drawn| drawn.recompute && drawn.encoder_learns).map(|drawn| &drawn.noise);
+        let recompute = training.is_some_and(|drawn| drawn.recompute && drawn.encoder_learns);
         let mut passes = Vec::new();
         let mut hidden = hidden.f_add(&self.position.forward(&hidden, frames)?)?;
         if self.order == BlockOrder::PostNorm {
@@ -118,13 +118,14 @@ impl Encoder {
             if dropped.get(index).copied().unwrap_or(false) {
                 continue;
             }
-            let output = match recompute {
-                Some(noise) => {
-                    let (pass, output) = BlockPass::forward((index, block), hidden, frames, &context, noise)?;
+            // Each block draws from a branch, so that it can be computed again without the others.
+            let output = match noise.map(Noise::branch) {
+                Some(branch) if recompute => {
+                    let (pass, output) = BlockPass::forward((index, block), hidden, frames, &context, branch)?;
                     passes.push(pass);
                     output
                 }
-                None => block.forward(&hidden, frames, &context, noise)?,
+                branch => block.forward(&hidden, frames, &context, branch.map(|branch| branch.noise()).as_ref())?,
             };
             hidden = output.hidden;
             sites.extend(output.rates.into_iter().map(|(site, rate)| SiteRate { layer: Some(index), site, rate }));
@@ -132,7 +133,7 @@ impl Encoder {
         if self.order == BlockOrder::PreNorm {
             hidden = normalise(&hidden, &mut sites)?;
         }
-        let recomputed = recompute.map(|_| Recomputed::new(frames, context, passes));
+        let recomputed = recompute.then(|| Recomputed::new(frames, context, passes));
         Ok(TransformerOutput { hidden, kl: KlRates::new(sites)?, recomputed })
     }
 

@@ -1,6 +1,6 @@
 //! Where dropout and KL-Norm's noise come from in a training pass.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 
 use rand::{Rng, SeedableRng};
@@ -25,54 +25,52 @@ enum Source {
     /// Its state cannot be had, but it can be seeded anew: here, from this seed and how often that was done.
     Libtorch {
         seed: u64,
-        marks: Cell<u64>,
+        branches: Cell<u64>,
     },
 }
 
-/// A place in a pass from which its random numbers can be drawn again.
-#[derive(Clone, Debug)]
-pub(crate) enum Mark {
-    Own(Box<ChaCha8Rng>),
-    Libtorch(u64),
+/// Random numbers of a part of a pass, which can be drawn as often as they are needed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Branch {
+    seed: u64,
+    libtorch: bool,
 }
 
-impl Mark {
-    /// What was drawn behind the mark, once more; on a GPU this seeds libtorch's generators.
+impl Branch {
+    /// The branch's numbers from its beginning; on a GPU this seeds libtorch's generators.
     pub(crate) fn noise(&self) -> Noise {
-        match self {
-            Mark::Own(generator) => Noise::own(ChaCha8Rng::clone(generator)),
-            Mark::Libtorch(seed) => Noise::libtorch(*seed),
-        }
+        if self.libtorch { Noise::libtorch(self.seed) } else { Noise::own(self.seed) }
+    }
+
+    /// The same on the CPU as normal numbers, in rows that can be drawn in any order.
+    pub(crate) fn normals(&self) -> Option<Normals> {
+        (!self.libtorch).then(|| Normals { generator: ChaCha8Rng::seed_from_u64(self.seed), steps: steps() })
     }
 }
 
 impl Noise {
     /// Noise for tensors on `device`; on a GPU this seeds libtorch's generators.
     pub fn new(seed: u64, device: Device) -> Noise {
-        if device == Device::Cpu {
-            return Noise::own(ChaCha8Rng::seed_from_u64(seed));
-        }
-        Noise::libtorch(seed)
+        if device == Device::Cpu { Noise::own(seed) } else { Noise::libtorch(seed) }
     }
 
-    fn own(generator: ChaCha8Rng) -> Noise {
-        Noise { source: Source::Own(Box::new(RefCell::new(generator))) }
+    fn own(seed: u64) -> Noise {
+        Noise { source: Source::Own(Box::new(RefCell::new(ChaCha8Rng::seed_from_u64(seed)))) }
     }
 
     fn libtorch(seed: u64) -> Noise {
         tch::manual_seed((seed >> 1) as i64);
-        Noise { source: Source::Libtorch { seed, marks: Cell::new(0) } }
+        Noise { source: Source::Libtorch { seed, branches: Cell::new(0) } }
     }
 
-    /// Marks the place that drawing has come to.
-    pub(crate) fn mark(&self) -> Mark {
+    /// Draws a branch: each call gives another one.
+    pub(crate) fn branch(&self) -> Branch {
         match &self.source {
-            Source::Own(generator) => Mark::Own(Box::new(generator.borrow().clone())),
-            Source::Libtorch { seed, marks } => {
-                marks.set(marks.get() + 1);
-                let next = ChaCha8Rng::seed_from_u64(seed.wrapping_add(marks.get())).next_u64();
-                tch::manual_seed((next >> 1) as i64);
-                Mark::Libtorch(next)
+            Source::Own(generator) => Branch { seed: generator.borrow_mut().next_u64(), libtorch: false },
+            Source::Libtorch { seed, branches } => {
+                branches.set(branches.get() + 1);
+                let seed = ChaCha8Rng::seed_from_u64(seed.wrapping_add(branches.get())).next_u64();
+                Branch { seed, libtorch: true }
             }
         }
     }
@@ -87,11 +85,6 @@ impl Noise {
     /// Whether a fused kernel of libtorch may draw by itself.
     pub(crate) fn is_libtorch(&self) -> bool {
         self.generator().is_none()
-    }
-
-    /// The normal numbers of a pass on the CPU.
-    pub(crate) fn normals(&self) -> Option<Normals<'_>> {
-        Some(Normals { generator: self.generator()?.borrow_mut(), steps: steps() })
     }
 
     /// Dropout (Srivastava et al. 2014): each value becomes zero with probability `chance`, 0 to 1 and kept to within
@@ -122,33 +115,45 @@ impl Noise {
     /// # Errors
     /// libtorch's own.
     pub fn normal_like(&self, like: &Tensor) -> Result<Tensor> {
-        let Some(mut normals) = self.normals() else {
+        let Some(generator) = self.generator() else {
             return Ok(like.f_to_kind(Kind::Float)?.f_randn_like()?);
         };
         let mut values = vec![0f32; like.numel()];
-        normals.fill(&mut values);
+        fill(&mut generator.borrow_mut(), steps(), &mut values);
         Ok(Tensor::f_from_slice(&values)?.f_view(like.size().as_slice())?)
     }
 }
 
-/// Draws standard normal numbers in 65,536 steps of equal probability: a table and two random bytes make one, where an exact
-/// draw takes eight bytes and a branch. Mean and variance are those of the normal distribution, its tails end near 4.4.
-pub(crate) struct Normals<'a> {
-    generator: RefMut<'a, ChaCha8Rng>,
+/// Standard normal numbers in rows, each of which can be gone to.
+#[derive(Clone)]
+pub(crate) struct Normals {
+    generator: ChaCha8Rng,
     steps: &'static [f32; STEPS],
 }
 
 const STEPS: usize = 1 << 16;
 
-impl Normals<'_> {
+impl Normals {
+    /// Goes to the start of row `row`, where every row before it has `width` numbers, filled at once.
+    pub(crate) fn seek(&mut self, row: usize, width: usize) {
+        // Two numbers to the generator's word; a row ends with a whole one.
+        self.generator.set_word_pos(row as u128 * width.div_ceil(2) as u128);
+    }
+
     pub(crate) fn fill(&mut self, values: &mut [f32]) {
-        let mut bytes = [0u8; 2048];
-        for values in values.chunks_mut(bytes.len() / 2) {
-            let bytes = &mut bytes[..2 * values.len()];
-            self.generator.fill_bytes(bytes);
-            for (value, pair) in values.iter_mut().zip(bytes.chunks_exact(2)) {
-                *value = self.steps[usize::from(u16::from_le_bytes([pair[0], pair[1]]))];
-            }
+        fill(&mut self.generator, self.steps, values);
+    }
+}
+
+/// Draws standard normal numbers in 65,536 steps of equal probability: a table and two random bytes make one, where an exact
+/// draw takes eight bytes and a branch. Mean and variance are those of the normal distribution, its tails end near 4.4.
+fn fill(generator: &mut ChaCha8Rng, steps: &[f32; STEPS], values: &mut [f32]) {
+    let mut bytes = [0u8; 2048];
+    for values in values.chunks_mut(bytes.len() / 2) {
+        let bytes = &mut bytes[..2 * values.len()];
+        generator.fill_bytes(bytes);
+        for (value, pair) in values.iter_mut().zip(bytes.chunks_exact(2)) {
+            *value = steps[usize::from(u16::from_le_bytes([pair[0], pair[1]]))];
         }
     }
 }
@@ -213,18 +218,40 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_a_mark_is_drawn_again() {
+    fn a_branch_is_drawn_again_and_every_branch_is_another() {
         let like = Tensor::ones([5, 40], (Kind::Float, Device::Cpu));
         // On the CPU libtorch's generator stands in for a GPU's.
         for noise in [noise(1), Noise::libtorch(1)] {
-            let _ = noise.normal_like(&like).unwrap();
-            let draw = |noise: &Noise| [noise.normal_like(&like).unwrap(), noise.dropout(&like, 0.5).unwrap()];
-            let (mark, first) = (noise.mark(), draw(&noise));
-            let (other_mark, other) = (noise.mark(), draw(&noise));
+            let draw = |branch: Branch| {
+                let noise = branch.noise();
+                [noise.normal_like(&like).unwrap(), noise.dropout(&like, 0.5).unwrap()]
+            };
+            let branches = [noise.branch(), noise.branch()];
+            let [first, other] = branches.map(draw);
             let same = |a: &[Tensor; 2], b: &[Tensor; 2]| a.iter().zip(b).all(|(a, b)| a.equal(b));
             assert!(!same(&first, &other));
-            assert!(same(&other, &draw(&other_mark.noise())));
-            assert!(same(&first, &draw(&mark.noise())));
+            assert!(same(&other, &draw(branches[1])));
+            assert!(same(&first, &draw(branches[0])));
+        }
+    }
+
+    #[test]
+    fn rows_are_drawn_in_any_order() {
+        let mut normals = noise(1).branch().normals().unwrap();
+        for width in [1, 7, 768, 1024, 1025, 3001] {
+            normals.seek(0, width);
+            let rows = |_| {
+                let mut row = vec![0f32; width];
+                normals.fill(&mut row);
+                row
+            };
+            let in_order: Vec<Vec<f32>> = (0..5).map(rows).collect();
+            for row in [3, 0, 4, 1] {
+                let mut drawn = vec![0f32; width];
+                normals.seek(row, width);
+                normals.fill(&mut drawn);
+                assert_eq!(drawn, in_order[row], "row {row} of {width}");
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::attention::AttentionContext;
 use crate::block::{Block, BlockOutput};
 use crate::error::Result;
 use crate::frames::Frames;
-use crate::noise::{Mark, Noise};
+use crate::noise::Branch;
 
 /// What a training pass keeps of its blocks for [`crate::Wav2Vec2::backward`].
 ///
@@ -24,7 +24,7 @@ pub struct Recomputed {
 pub(crate) struct BlockPass {
     block: usize,
     input: Tensor,
-    noise: Mark,
+    noise: Branch,
     outputs: Vec<Tensor>, // hidden states and rates, each a leaf
 }
 
@@ -35,10 +35,9 @@ impl BlockPass {
         input: Tensor,
         frames: &Frames,
         context: &AttentionContext,
-        noise: &Noise,
+        noise: Branch,
     ) -> Result<(BlockPass, BlockOutput)> {
-        let mark = noise.mark();
-        let output = tch::no_grad(|| block.forward(&input, frames, context, Some(noise)))?;
+        let output = tch::no_grad(|| block.forward(&input, frames, context, Some(&noise.noise())))?;
         let leaf = |tensor: &Tensor| tensor.f_detach()?.f_set_requires_grad(true);
         let hidden = leaf(&output.hidden)?;
         let rates = output
@@ -48,7 +47,7 @@ impl BlockPass {
             .collect::<std::result::Result<Vec<_>, tch::TchError>>()?;
         let outputs = std::iter::once(&hidden).chain(rates.iter().map(|(_, rate)| rate));
         let outputs = outputs.map(Tensor::shallow_clone).collect();
-        Ok((BlockPass { block: index, input, noise: mark, outputs }, BlockOutput { hidden, rates }))
+        Ok((BlockPass { block: index, input, noise, outputs }, BlockOutput { hidden, rates }))
     }
 }
 

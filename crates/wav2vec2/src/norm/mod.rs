@@ -1,9 +1,9 @@
 //! The normalisation of the transformer's sites, chosen per site.
 
+mod function;
 mod fused;
 mod kl_norm;
 mod layer_norm;
-mod linearised;
 
 use std::collections::BTreeSet;
 

@@ -1,0 +1,289 @@
+//! KL-Norm's training pass as one function with a backward pass of its own.
+//!
+//! Written out, u = w ⊙ x̂ + b + σ ⊙ ε and its KL divergence make automatic differentiation keep five tensors of the hidden
+//! states' size a site. Here the hidden states are kept, as LayerNorm keeps them, with two numbers a frame; x̂ follows from
+//! them, and ε is drawn again from its seed. With g the objective's gradient by the rate over the number of its terms:
+//!
+//! - by u: γ ⊙ ∂z; by μ: that + g μ; by log σ: that ⊙ σ ⊙ ε + g (σ² − 1);
+//! - by x̂: w ⊙ (by μ) + a ⊙ (by log σ), and from there to h as in LayerNorm;
+//! - by the parameters: sums over real frames of γ: ∂z ⊙ u, β: ∂z, w: (by μ) ⊙ x̂, b: by μ, a: (by log σ) ⊙ x̂, s: by log σ.
+
+use klang_autograd::{Arriving, function};
+use tch::{Device, Kind, Tensor};
+
+use super::Normed;
+use super::fused::{self, Moments, Slopes};
+use super::kl_norm::{KlNorm, divergence};
+use crate::error::Result;
+use crate::frames::Frames;
+use crate::noise::{Branch, Noise};
+use crate::slices::{floats, floats_mut};
+
+impl KlNorm {
+    /// [`KlNorm::forward_noisy`] without a low-rank term.
+    pub(super) fn forward_function(&self, hidden: &Tensor, frames: &Frames, noise: &Noise) -> Result<Normed> {
+        let (kept, output, rate) = tch::no_grad(|| Kept::forward(self, hidden, frames, noise.branch()))?;
+        let mut inputs = vec![hidden, &self.gamma, &self.beta, &self.w, &self.b, &self.s];
+        inputs.extend(&self.a);
+        let affine = self.a.is_some();
+        let [hidden, rate] = function(&inputs, [output, rate], move |arriving| {
+            let mut gradients = kept.backward(&arriving)?;
+            gradients.truncate(if affine { 7 } else { 6 });
+            Ok(gradients.into_iter().map(Some).collect())
+        })
+        .map_err(tch::TchError::from)?;
+        Ok(Normed { hidden, rate: Some(rate) })
+    }
+
+    fn plain(&self) -> Result<fused::Parameters> {
+        let values = |tensor: &Tensor| Ok::<_, crate::error::Error>(Vec::<f32>::try_from(tensor)?);
+        Ok(fused::Parameters {
+            gamma: values(&self.gamma)?,
+            beta: values(&self.beta)?,
+            w: values(&self.w)?,
+            b: values(&self.b)?,
+            a: self.a.as_ref().map_or_else(|| Ok(vec![0.0; self.s.numel()]), values)?,
+            s: values(&self.s)?,
+        })
+    }
+}
+
+/// What a pass keeps for its gradients.
+enum Kept {
+    /// On the CPU: h in its own kind.
+    Frames { site: fused::Site, hidden: Tensor, moments: Vec<Moments> },
+    /// Elsewhere, in operations on tensors.
+    Tensors(Tensors),
+}
+
+impl Kept {
+    fn forward(norm: &KlNorm, hidden: &Tensor, frames: &Frames, noise: Branch) -> Result<(Kept, Tensor, Tensor)> {
+        let Some(normals) = noise.normals().filter(|_| hidden.device() == Device::Cpu) else {
+            let (tensors, output, rate) = Tensors::forward(norm, hidden, frames, noise)?;
+            return Ok((Kept::Tensors(tensors), output, rate));
+        };
+        let site = fused::Site::new(norm.plain()?, norm.epsilon, frames, normals);
+        let values = hidden.f_to_kind(Kind::Float)?.f_contiguous()?;
+        let mut output = values.f_zeros_like()?;
+        let (moments, rate) = site.forward(floats(&values)?, floats_mut(&mut output)?, threads());
+        let rate = Tensor::f_scalar_tensor(rate, (Kind::Float, Device::Cpu))?;
+        let output = output.f_to_kind(hidden.kind())?;
+        Ok((Kept::Frames { site, hidden: hidden.f_detach()?, moments }, output, rate))
+    }
+
+    /// By h, γ, β, w, b, s, a.
+    fn backward(&self, arriving: &Arriving) -> Result<Vec<Tensor>> {
+        let [by_output, by_rate] = arriving.gradients.as_slice() else { return Ok(Vec::new()) };
+        let (site, hidden, moments) = match self {
+            Kept::Tensors(tensors) => return tensors.backward(by_output, by_rate),
+            Kept::Frames { site, hidden, moments } => (site, hidden, moments),
+        };
+        let by_rate = if by_rate.defined() { by_rate.f_double_value(&[])? } else { 0.0 };
+        let plain = |tensor: &Tensor| tensor.f_to_kind(Kind::Float)?.f_contiguous();
+        let by_output = if by_output.defined() { Some(plain(by_output)?) } else { None };
+        let values = plain(hidden)?;
+        let mut by_hidden = values.f_zeros_like()?;
+        let arrives = by_output.as_ref().map(floats).transpose()?;
+        let Slopes { gamma, beta, w, b, a, s } =
+            site.backward(floats(&values)?, moments, arrives, by_rate, floats_mut(&mut by_hidden)?, threads());
+        let slopes = [gamma, beta, w, b, s, a].into_iter().map(|slopes| Ok(Tensor::f_from_slice(&slopes)?));
+        std::iter::once(Ok(by_hidden.f_to_kind(hidden.kind())?)).chain(slopes).collect()
+    }
+}
+
+/// libtorch's threads at this place: those that a LayerNorm would take.
+fn threads() -> usize {
+    tch::get_num_threads().max(1) as usize
+}
+
+/// The same in operations on tensors.
+struct Tensors {
+    norm: [Tensor; 5], // γ, w, b, a, s; a is zero where log σ does not follow the input
+    hidden: Tensor,
+    mean: Tensor,  // (batch, frame, 1)
+    scale: Tensor, // (batch, frame, 1)
+    frames: Frames,
+    noise: Branch,
+}
+
+impl Tensors {
+    fn forward(norm: &KlNorm, hidden: &Tensor, frames: &Frames, noise: Branch) -> Result<(Tensors, Tensor, Tensor)> {
+        let values = frames.zero_padding(hidden.f_to_kind(Kind::Float)?)?;
+        let shape = norm.gamma.size();
+        let (_, mean, scale) = values.f_native_layer_norm(shape, None::<&Tensor>, None::<&Tensor>, norm.epsilon)?;
+        let a = match &norm.a {
+            Some(a) => a.f_detach()?,
+            None => norm.s.f_zeros_like()?,
+        };
+        let [gamma, w, b, s] = [&norm.gamma, &norm.w, &norm.b, &norm.s].map(Tensor::f_detach);
+        let tensors = Tensors {
+            norm: [gamma?, w?, b?, a, s?],
+            hidden: hidden.f_detach()?,
+            mean,
+            scale,
+            frames: frames.shallow_clone(),
+            noise,
+        };
+        let Sampled { mean, log_sigma, sigma, sample, .. } = tensors.sample()?;
+        let divergence = divergence(&mean, &sigma, &log_sigma)?;
+        let rate = frames.mean(&divergence.f_mean_dim(-1, false, Kind::Float)?)?;
+        let output = norm.beta.f_addcmul(&tensors.norm[0], &sample)?.f_to_kind(hidden.kind())?;
+        Ok((tensors, output, rate))
+    }
+
+    fn sample(&self) -> Result<Sampled> {
+        let [_, w, b, a, s] = &self.norm;
+        let hidden = self.frames.zero_padding(self.hidden.f_to_kind(Kind::Float)?)?;
+        let standard = hidden.f_sub(&self.mean)?.f_mul(&self.scale)?;
+        let mean = b.f_addcmul(w, &standard)?;
+        let log_sigma = s.f_addcmul(a, &standard)?;
+        let sigma = log_sigma.f_exp()?;
+        let noise = self.noise.noise().normal_like(&mean)?.f_mul(&sigma)?;
+        let sample = mean.f_add(&noise)?;
+        Ok(Sampled { standard, mean, log_sigma, sigma, noise, sample })
+    }
+
+    fn backward(&self, by_output: &Tensor, by_rate: &Tensor) -> Result<Vec<Tensor>> {
+        let [gamma, w, _, a, _] = &self.norm;
+        let Sampled { standard, mean, sigma, noise, sample, .. } = self.sample()?;
+        let by_output = if by_output.defined() {
+            self.frames.zero_padding(by_output.f_to_kind(Kind::Float)?)?
+        } else {
+            mean.f_zeros_like()?
+        };
+        let by_sample = by_output.f_mul(gamma)?;
+        let (mut by_mean, mut by_log) = (by_sample.shallow_clone(), by_sample.f_mul(&noise)?);
+        if by_rate.defined() {
+            let channels = standard.size().last().copied().unwrap_or(1);
+            let share = by_rate.f_div_scalar(self.frames.count().max(1) as f64 * channels as f64)?;
+            let of_rate = |slope: Tensor| self.frames.zero_padding(slope.f_mul(&share)?);
+            by_mean = by_mean.f_add(&of_rate(mean)?)?;
+            by_log = by_log.f_add(&of_rate(sigma.f_square()?.f_sub_scalar(1.0)?)?)?;
+        }
+        let sum = |terms: Tensor| terms.f_sum_dim_intlist([0i64, 1].as_slice(), false, Kind::Float);
+        let by_standard = by_mean.f_mul(w)?.f_addcmul(&by_log, a)?;
+        let average = |terms: &Tensor| terms.f_mean_dim(-1, true, Kind::Float);
+        let along = standard.f_mul(&average(&by_standard.f_mul(&standard)?)?)?;
+        let by_hidden = by_standard.f_sub(&average(&by_standard)?)?.f_sub(&along)?.f_mul(&self.scale)?;
+        Ok(vec![
+            self.frames.zero_padding(by_hidden)?.f_to_kind(self.hidden.kind())?,
+            sum(by_output.f_mul(&sample)?)?,
+            sum(by_output)?,
+            sum(by_mean.f_mul(&standard)?)?,
+            sum(by_mean)?,
+            sum(by_log.shallow_clone())?,
+            sum(by_log.f_mul(&standard)?)?,
+        ])
+    }
+}
+
+/// A pass's numbers, each (batch, frame, channel).
+struct Sampled {
+    standard: Tensor,
+    mean: Tensor,
+    log_sigma: Tensor,
+    sigma: Tensor,
+    noise: Tensor, // σ ⊙ ε
+    sample: Tensor,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::norm::{KlNormConfig, LogSigma};
+    use crate::parameters::Store;
+
+    struct Fixture {
+        norm: KlNorm,
+        hidden: Tensor,
+        frames: Frames,
+        arriving: [Tensor; 2],
+    }
+
+    /// Rows of 600, 1 and 433 of 600 frames, some of whose padding is not a number.
+    fn fixture(log_sigma: LogSigma) -> Fixture {
+        let store = Store::new(Device::Cpu);
+        let config = KlNormConfig { log_sigma, ..KlNormConfig::default() };
+        let norm = KlNorm::new(&store.root(), &config, 24, 1e-5).unwrap();
+        tch::no_grad(|| {
+            tch::manual_seed(5);
+            for (_, mut tensor) in store.named() {
+                tensor.copy_(&(tensor.rand_like() - 0.3));
+            }
+        });
+        let cpu = (Kind::Float, Device::Cpu);
+        let hidden = Tensor::randn([3, 600, 24], cpu) * 2.0 + 0.5;
+        let _ = hidden.get(1).narrow(0, 100, 20).fill_(f64::NAN);
+        let frames = Frames::new(vec![600, 1, 433], 600, Device::Cpu).unwrap();
+        let arriving = [frames.zero_padding(Tensor::randn([3, 600, 24], cpu)).unwrap(), Tensor::from(700.0f32)];
+        Fixture { norm, hidden, frames, arriving }
+    }
+
+    fn off(given: &Tensor, exact: &Tensor) -> f64 {
+        assert_eq!((given.kind(), given.size()), (exact.kind(), exact.size()));
+        let [given, exact] = [given, exact].map(|tensor| tensor.to_kind(Kind::Double));
+        (given - &exact).norm().double_value(&[]) / (exact.norm().double_value(&[]) + 1e-30)
+    }
+
+    fn gradients(kept: &Kept, arriving: &[Tensor]) -> Vec<Tensor> {
+        let gradients = arriving.iter().map(Tensor::shallow_clone).collect();
+        tch::no_grad(|| kept.backward(&Arriving { gradients, wanted: &[true; 7] })).unwrap()
+    }
+
+    #[test]
+    fn frame_by_frame_is_what_operations_on_tensors_give() {
+        for log_sigma in [LogSigma::Affine, LogSigma::Channel] {
+            let Fixture { norm, hidden, frames, arriving } = fixture(log_sigma);
+            let branch = Noise::new(7, Device::Cpu).branch();
+            tch::no_grad(|| {
+                let (kept, output, rate) = Kept::forward(&norm, &hidden, &frames, branch).unwrap();
+                let (tensors, exact, exact_rate) = Tensors::forward(&norm, &hidden, &frames, branch).unwrap();
+                // Sums of 1034 frames in another order: 1034 × 2⁻²⁴ = 6e-5 of their terms, which cancel by less than 8.
+                let pairs = [(output, exact), (rate, exact_rate)];
+                for (given, exact) in pairs {
+                    let [given, exact] = [given, exact].map(|tensor| match tensor.dim() {
+                        3 => frames.zero_padding(tensor).unwrap(),
+                        _ => tensor,
+                    });
+                    assert!(off(&given, &exact) < 5e-4, "{log_sigma:?}: {}", off(&given, &exact));
+                }
+                let exact = gradients(&Kept::Tensors(tensors), &arriving);
+                for (place, (given, exact)) in gradients(&kept, &arriving).iter().zip(&exact).enumerate() {
+                    assert!(off(given, exact) < 5e-4, "{log_sigma:?}, gradient {place}: {}", off(given, exact));
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn threads_change_no_frame() {
+        let Fixture { norm, hidden, frames, arriving } = fixture(LogSigma::Affine);
+        let branch = Noise::new(7, Device::Cpu).branch();
+        let run = |threads: i32| {
+            tch::set_num_threads(threads);
+            let (kept, output, rate) = tch::no_grad(|| Kept::forward(&norm, &hidden, &frames, branch)).unwrap();
+            (output, rate, gradients(&kept, &arriving))
+        };
+        let (one, three) = (run(1), run(3));
+        assert!(one.0.equal(&three.0) && one.2[0].equal(&three.2[0]));
+        // Sums over frames, cut in three: 1034 roundings of 2⁻²⁴ and a cancellation of 8 at most.
+        let sums = [(&one.1, &three.1)].into_iter().chain(one.2[1..].iter().zip(&three.2[1..]));
+        sums.for_each(|(one, three)| assert!(off(one, three) < 5e-4, "{}", off(one, three)));
+    }
+
+    #[test]
+    fn bf16_goes_in_and_comes_out() {
+        let Fixture { norm, hidden, frames, arriving } = fixture(LogSigma::Affine);
+        let branch = Noise::new(7, Device::Cpu).branch();
+        let (hidden, arriving) =
+            (hidden.to_kind(Kind::BFloat16), [arriving[0].to_kind(Kind::BFloat16), arriving[1].copy()]);
+        let exact = tch::no_grad(|| Kept::forward(&norm, &hidden.to_kind(Kind::Float), &frames, branch)).unwrap();
+        let (kept, output, _) = tch::no_grad(|| Kept::forward(&norm, &hidden, &frames, branch)).unwrap();
+        // Computed in fp32 from the same numbers, and rounded once at the end: 2⁻⁹.
+        assert!(off(&output.to_kind(Kind::Float), &exact.1) < 1.0 / 512.0);
+        let (given, exact) = (gradients(&kept, &arriving), gradients(&exact.0, &arriving));
+        assert_eq!((given[0].kind(), given[1].kind()), (Kind::BFloat16, Kind::Float));
+        assert!(off(&given[0].to_kind(Kind::Float), &exact[0]) < 1.0 / 512.0);
+        assert!(given[1..].iter().zip(&exact[1..]).all(|(given, exact)| given.equal(exact)));
+    }
+}
