@@ -5,6 +5,7 @@
 //! run folder ─► Recogniser ─► evaluate, transcribe
 //! ```
 
+mod batched;
 mod data;
 mod device;
 mod draw;
@@ -13,6 +14,7 @@ mod evaluate;
 mod event;
 mod export;
 mod files;
+mod in_order;
 mod model;
 mod optimiser;
 mod prepare;
@@ -23,6 +25,7 @@ mod side_by_side;
 mod step;
 mod train;
 mod transcribe;
+mod windows;
 
 pub use data::{
     AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, encode,

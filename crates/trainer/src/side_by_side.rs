@@ -1,156 +1,327 @@
-//! Many audio files to text, several at a time.
+//! Many audio files to text on a CPU, several windows at a time.
 //!
-//! On a CPU one file on each core is faster than each file on all of them: nobody waits for anybody within an operation,
-//! and while one file is decoded another is computed.
+//! One window on each core is faster than each window on all of them: nobody waits for anybody within an operation, and while
+//! one file is decoded another is computed.
 
-use std::num::NonZero;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
+use tch::Tensor;
 
 use crate::error::{Error, Result};
+use crate::in_order::InOrder;
 use crate::model::Recogniser;
-use crate::transcribe::Transcript;
+use crate::transcribe::{Prepared, Transcript};
 
-/// Files at a time, however many cores there are: each holds activations of its own.
+/// Windows at a time, however many cores there are: each holds activations of its own, some 10 MB a second for Base.
 const MOST: usize = 4;
 
-/// Seconds of audio that are computed at a time, together; a longer file is computed alone, on all threads. Base takes
-/// some 10 MB a second.
-const SECONDS: f64 = 120.0;
-
 impl Recogniser {
-    /// Transcribes files, and hands each result over in the order of `paths`, with its place in it.
-    ///
-    /// # Errors
-    /// What `take` returns as an error, after which no further file is begun; too little memory for a second model's
-    /// bookkeeping. A file's own error is handed over.
-    pub fn transcribe_all<E: From<Error>>(
+    /// [`Recogniser::transcribe_all`] on a CPU.
+    pub(crate) fn transcribe_side_by_side<E: From<Error>>(
         &self,
         paths: &[PathBuf],
-        mut take: impl FnMut(usize, Result<Transcript>) -> std::result::Result<(), E>,
+        take: impl FnMut(usize, Result<Transcript>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let threads = match self.compute.device {
-            tch::Device::Cpu => self.compute.threads.max(1) as usize,
-            _ => 1,
+        let threads = self.compute.threads.max(1) as usize;
+        let mut order = InOrder::new(take);
+        let work = Work::default();
+        let count = match paths {
+            // Alone, a file of one window is computed on all threads.
+            [path] => match self.prepare(path) {
+                Ok(file) => {
+                    let count = file.windows.len();
+                    work.lock().add(0, file);
+                    work.lock().next = 1;
+                    count
+                }
+                Err(error) => return order.put(0, Err(error)),
+            },
+            _ => paths.len(),
         };
-        let count = threads.min(paths.len()).min(MOST);
-        if count < 2 {
-            return paths.iter().enumerate().try_for_each(|(place, path)| take(place, self.transcribe(path)));
-        }
+        let count = count.min(threads).clamp(1, MOST);
         let replicas = (0..count).map(|_| self.replica()).collect::<Result<Vec<_>>>()?;
-        let (next, budget) = (AtomicUsize::new(0), Budget::default());
-        let share = NonZero::new(threads / count).unwrap_or(NonZero::<usize>::MIN).get();
+        let share = (threads / count).max(1) as i32;
         // Results wait here for their turn; a worker far ahead of the others waits as well.
         let (sender, receiver) = bounded(2 * count);
         std::thread::scope(|scope| {
             for model in replicas {
-                let (sender, next, budget) = (sender.clone(), &next, &budget);
+                let (sender, work) = (sender.clone(), &work);
                 scope.spawn(move || {
-                    while let Some((place, path)) = next_of(next, paths) {
-                        let work = || model.transcribe_within(path, budget, share, threads);
-                        // A worker that died in silence would leave its file without a result.
-                        let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-                            Err(Error::Worker(format!("it panicked while transcribing {}", path.display())))
-                        });
-                        if sender.send((place, result)).is_err() {
-                            return;
-                        }
-                    }
+                    tch::set_num_threads(share);
+                    work.run(&model, paths, &sender);
                 });
             }
             drop(sender);
-            let mut early = std::collections::BTreeMap::new();
-            let mut turn = 0;
             for (place, result) in receiver.iter() {
-                early.insert(place, result);
-                while let Some(result) = early.remove(&turn) {
-                    if let Err(error) = take(turn, result) {
-                        next.store(paths.len(), Ordering::Relaxed);
-                        drop(receiver);
-                        return Err(error);
-                    }
-                    turn += 1;
+                if let Err(error) = order.put(place, result) {
+                    work.stop();
+                    drop(receiver);
+                    return Err(error);
                 }
             }
             Ok(())
         })
     }
-
-    fn transcribe_within(&self, path: &Path, budget: &Budget, share: usize, all: usize) -> Result<Transcript> {
-        let prepared = self.prepare(path)?;
-        let _taken = budget.take(prepared.duration);
-        tch::set_num_threads(if prepared.duration > SECONDS { all } else { share } as i32);
-        self.transcribe_prepared(prepared)
-    }
 }
 
-fn next_of<'a>(next: &AtomicUsize, paths: &'a [PathBuf]) -> Option<(usize, &'a PathBuf)> {
-    // Stopping stores the number of paths; whoever comes after it counts on from there.
-    let place = next.fetch_add(1, Ordering::Relaxed);
-    paths.get(place).map(|path| (place, path))
-}
-
-/// Seconds of audio in work.
+/// What is to be done, by whoever is free.
 #[derive(Default)]
-struct Budget {
-    taken: Mutex<f64>,
-    given_back: Condvar,
+struct Work {
+    state: Mutex<State>,
+    changed: Condvar,
 }
 
-/// Seconds to give back.
-struct Taken<'a> {
-    budget: &'a Budget,
-    seconds: f64,
+#[derive(Default)]
+struct State {
+    next: usize, // the next file to be opened
+    opening: usize,
+    pieces: VecDeque<Piece>,
+    stopped: bool,
 }
 
-impl Budget {
-    /// Waits until `seconds` more fit, or nothing else is in work.
-    fn take(&self, seconds: f64) -> Taken<'_> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        while *taken > 0.0 && *taken + seconds > SECONDS {
-            taken = self.given_back.wait(taken).unwrap_or_else(PoisonError::into_inner);
+/// One window of an open file.
+struct Piece {
+    file: Arc<Open>,
+    number: usize,
+}
+
+struct Open {
+    place: usize,
+    file: Prepared,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    logits: Vec<Option<Tensor>>, // of each window, (frame, vocabulary)
+    failed: bool,
+}
+
+enum Task {
+    Open(usize),
+    Compute(Piece),
+}
+
+impl State {
+    fn add(&mut self, place: usize, file: Prepared) {
+        let count = file.windows.len();
+        let progress = Progress { logits: (0..count).map(|_| None).collect(), failed: false };
+        let file = Arc::new(Open { place, file, progress: Mutex::new(progress) });
+        self.pieces.extend((0..count).map(|number| Piece { file: file.clone(), number }));
+    }
+}
+
+impl Work {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Windows of open files first, so that few files are open at a time. None when nothing is left, nor will come.
+    fn take(&self, files: usize) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            if let Some(piece) = state.pieces.pop_front() {
+                return Some(Task::Compute(piece));
+            }
+            if state.next < files {
+                state.next += 1;
+                state.opening += 1;
+                return Some(Task::Open(state.next - 1));
+            }
+            if state.opening == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        *taken += seconds;
-        Taken { budget: self, seconds }
+    }
+
+    fn opened(&self, place: usize, file: Option<Prepared>) {
+        let mut state = self.lock();
+        state.opening -= 1;
+        if let Some(file) = file {
+            state.add(place, file);
+        }
+        self.changed.notify_all();
+    }
+
+    fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+
+    fn run(&self, model: &Recogniser, paths: &[PathBuf], results: &Sender<(usize, Result<Transcript>)>) {
+        while let Some(task) = self.take(paths.len()) {
+            let result = match task {
+                Task::Open(place) => match caught(&paths[place], || model.prepare(&paths[place])) {
+                    Ok(file) => {
+                        self.opened(place, Some(file));
+                        None
+                    }
+                    Err(error) => {
+                        self.opened(place, None);
+                        Some((place, Err(error)))
+                    }
+                },
+                Task::Compute(piece) => {
+                    let place = piece.file.place;
+                    piece.compute(model, &paths[place]).map(|result| (place, result))
+                }
+            };
+            if result.is_some_and(|result| results.send(result).is_err()) {
+                return;
+            }
+        }
     }
 }
 
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        let mut taken = self.budget.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is left of sums and differences of fractions must not keep a long file waiting.
-        *taken = if *taken - self.seconds < 1e-6 { 0.0 } else { *taken - self.seconds };
-        self.budget.given_back.notify_all();
+impl Piece {
+    /// The file's result, if this was its last window or the first to fail.
+    fn compute(self, model: &Recogniser, path: &std::path::Path) -> Option<Result<Transcript>> {
+        let Open { file, progress, .. } = &*self.file;
+        let lock = || progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock().failed {
+            return None;
+        }
+        let window = &file.windows[self.number];
+        let logits = match caught(path, || Ok(model.window_logits(&[file.samples(window)], &[window])?.remove(0))) {
+            Ok(logits) => logits,
+            Err(error) => {
+                let first = !std::mem::replace(&mut lock().failed, true);
+                return first.then_some(Err(error));
+            }
+        };
+        let parts: Vec<Tensor> = {
+            let mut progress = lock();
+            progress.logits[self.number] = Some(logits);
+            if progress.logits.iter().any(Option::is_none) {
+                return None;
+            }
+            progress.logits.drain(..).flatten().collect()
+        };
+        Some(caught(path, || model.transcript(file, parts)))
     }
+}
+
+/// A worker that died in silence would leave its file without a result.
+fn caught<R>(path: &std::path::Path, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::Worker(format!("it panicked while transcribing {}", path.display()))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
-    use std::time::Duration;
+    use crate::device::Compute;
+    use crate::model::{AudioSpec, ModelSpec};
+    use klang_text::{TextOptions, Vocabulary};
+    use klang_wav2vec2::{ModelConfig, Pass, WaveformBatch};
+    use tch::{Device, Kind};
+
+    fn model(threads: i32) -> Recogniser {
+        let spec = ModelSpec {
+            config: ModelConfig::of_size("tiny").unwrap(),
+            vocabulary: Vocabulary::from_texts(["abc d"]).unwrap(),
+            audio: AudioSpec::default(),
+            text: TextOptions::default(),
+        };
+        Recogniser::random(spec, Compute { device: Device::Cpu, kind: Kind::Float, int8: false, threads }, 1).unwrap()
+    }
+
+    /// Sounds whose text is not empty: of 1 s, of 70 s, no sound at all, of 3 s and of 45 s.
+    fn files(folder: &std::path::Path) -> Vec<PathBuf> {
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 16_000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let seconds = [1, 70, 0, 3, 45];
+        let write = |(number, &seconds): (usize, &usize)| {
+            let path = folder.join(format!("{number}.wav"));
+            if seconds == 0 {
+                std::fs::write(&path, "no sound").unwrap();
+                return path;
+            }
+            let mut writer = hound::WavWriter::create(&path, spec).unwrap();
+            for index in 0..seconds * 16_000 {
+                // The pitch changes every tenth of a second.
+                let pitch = 0.02 + 0.05 * ((index / 1600 * (number + 3)) % 13) as f32;
+                writer.write_sample(((index as f32 * pitch).sin() * 9000.0) as i16).unwrap();
+            }
+            writer.finalize().unwrap();
+            path
+        };
+        seconds.iter().enumerate().map(write).collect()
+    }
+
+    type Results = Vec<std::result::Result<String, String>>;
+
+    fn results(work: impl FnOnce(&mut dyn FnMut(usize, Result<Transcript>) -> Result<()>) -> Result<()>) -> Results {
+        let mut results = Vec::new();
+        work(&mut |place, result| {
+            assert_eq!(place, results.len());
+            results.push(result.map(|transcript| transcript.text).map_err(|error| error.to_string()));
+            Ok(())
+        })
+        .unwrap();
+        results
+    }
 
     #[test]
-    fn a_long_file_is_computed_alone_and_short_ones_together() {
-        let budget = Budget::default();
-        let (first, second) = (budget.take(0.1), budget.take(SECONDS - 0.2));
-        std::thread::scope(|scope| {
-            let (sender, receiver) = mpsc::channel();
-            let budget = &budget;
-            scope.spawn(move || {
-                let _long = budget.take(10.0 * SECONDS);
-                sender.send(()).unwrap();
-            });
-            assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err(), "beside two others");
-            drop(first);
-            assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err(), "beside another");
-            drop(second);
-            receiver.recv_timeout(Duration::from_secs(60)).unwrap();
-        });
-        assert_eq!(*budget.taken.lock().unwrap(), 0.0);
+    fn every_way_gives_the_same_texts_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = files(folder.path());
+        let one = results(|take| model(1).transcribe_side_by_side(&paths, take));
+        assert!(one[2].as_ref().unwrap_err().contains("2.wav"), "{one:?}");
+        let texts: Vec<&String> = one.iter().flatten().collect();
+        assert!(texts.iter().all(|text| !text.is_empty()) && texts[1].len() > 2 * texts[2].len(), "{one:?}");
+        for threads in [2, 4] {
+            assert_eq!(results(|take| model(threads).transcribe_side_by_side(&paths, take)), one, "{threads} threads");
+        }
+        assert_eq!(results(|take| model(2).transcribe_batched(&paths, take)), one);
+        for (path, text) in paths.iter().zip(&one) {
+            let alone = results(|take| model(4).transcribe_side_by_side(std::slice::from_ref(path), take));
+            assert_eq!(&alone, std::slice::from_ref(text));
+        }
+    }
+
+    #[test]
+    fn a_short_file_is_computed_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = files(folder.path());
+        let model = model(1);
+        let samples = klang_audio::load(&paths[3], 16_000, None).unwrap().waveform.into_samples();
+        let mut samples = samples;
+        klang_audio::normalise(&mut samples);
+        let whole =
+            tch::no_grad(|| model.forward(&WaveformBatch::pad(&[&samples]).unwrap(), Pass::Evaluation)).unwrap();
+        let text = model.read(&whole).unwrap().remove(0).text;
+        assert_eq!(results(|take| model.transcribe_side_by_side(&paths[3..4], take)), [Ok(text)]);
+    }
+
+    #[test]
+    fn who_stops_taking_stops_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = files(folder.path());
+        for batched in [false, true] {
+            let mut taken = 0;
+            let mut take = |_: usize, _: Result<Transcript>| {
+                taken += 1;
+                Err(Error::Worker("enough".into()))
+            };
+            let model = model(2);
+            let stopped = match batched {
+                true => model.transcribe_batched(&paths, &mut take),
+                false => model.transcribe_side_by_side(&paths, &mut take),
+            };
+            assert!(stopped.unwrap_err().to_string().contains("enough"));
+            assert_eq!(taken, 1);
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! Audio files to text.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use klang_audio::normalise;
 use klang_wav2vec2::{Pass, WaveformBatch};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::error::{Error, Result};
-use crate::model::Recogniser;
+use crate::model::{ModelSpec, Recogniser, Recognition};
+use crate::windows::{Window, join, windows};
 
 /// A file's transcript.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,26 +37,58 @@ pub struct FileStages {
 }
 
 /// A file's samples, ready for the model.
+#[derive(Debug)]
 pub(crate) struct Prepared {
     samples: Vec<f32>,
+    /// Seconds.
     pub(crate) duration: f64,
+    /// The parts that are computed one by one; at least one.
+    pub(crate) windows: Vec<Window>,
     warnings: Vec<String>,
 }
 
+impl Prepared {
+    pub(crate) fn samples(&self, window: &Window) -> &[f32] {
+        &self.samples[window.samples.clone()]
+    }
+}
+
 impl Recogniser {
-    /// Transcribes one file.
+    /// Transcribes files, and hands each result over in the order of `paths`, with its place in it. A recording of more than
+    /// half a minute is computed in overlapping windows.
     ///
     /// # Errors
-    /// A file that cannot be read or is too short for a frame.
-    pub fn transcribe(&self, path: &Path) -> Result<Transcript> {
-        self.transcribe_prepared(self.prepare(path)?)
+    /// What `take` returns as an error, after which no further file is begun; too little memory for a second model's
+    /// bookkeeping. A file's own error is handed over.
+    pub fn transcribe_all<E: From<Error>>(
+        &self,
+        paths: &[PathBuf],
+        take: impl FnMut(usize, Result<Transcript>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        match self.compute.device {
+            _ if paths.is_empty() => Ok(()),
+            Device::Cpu => self.transcribe_side_by_side(paths, take),
+            _ => self.transcribe_batched(paths, take),
+        }
     }
 
-    pub(crate) fn transcribe_prepared(&self, file: Prepared) -> Result<Transcript> {
-        let Prepared { samples, duration, warnings } = file;
-        let recognition = tch::no_grad(|| self.forward(&WaveformBatch::pad(&[&samples])?, Pass::Evaluation))?;
+    /// The logits of windows, computed as one padded batch: each (frame, vocabulary), of the frames that count.
+    pub(crate) fn window_logits(&self, samples: &[&[f32]], windows: &[&Window]) -> Result<Vec<Tensor>> {
+        let recognition = tch::no_grad(|| self.forward(&WaveformBatch::pad(samples)?, Pass::Evaluation))?;
+        let kept = |(row, window): (usize, &&Window)| {
+            let logits = recognition.logits.f_select(0, row as i64)?;
+            Ok(logits.f_narrow(0, window.kept.start, window.kept.end - window.kept.start)?)
+        };
+        windows.iter().enumerate().map(kept).collect()
+    }
+
+    /// The transcript of a file from the logits of its windows.
+    pub(crate) fn transcript(&self, file: &Prepared, parts: Vec<Tensor>) -> Result<Transcript> {
+        let logits = join(parts)?;
+        let lengths = vec![logits.size()[0]];
+        let recognition = Recognition { logits: logits.f_unsqueeze(0)?, lengths, kl: None, recomputed: None };
         let text = self.read(&recognition)?.into_iter().map(|reading| reading.text).collect();
-        Ok(Transcript { text, duration, warnings })
+        Ok(Transcript { text, duration: file.duration, warnings: file.warnings.clone() })
     }
 
     /// What stands at every named place of the model for some files, computed as one padded batch.
@@ -84,22 +117,26 @@ impl Recogniser {
     }
 
     pub(crate) fn prepare(&self, path: &Path) -> Result<Prepared> {
-        let audio = |source| Error::Audio { id: path.display().to_string(), source };
-        let decoded = klang_audio::load(path, self.spec.audio.sampling_rate, None).map_err(audio)?;
-        let duration = decoded.waveform.duration();
-        let warnings = decoded.warnings.iter().map(|warning| warning.to_string()).collect();
-        let mut samples = decoded.waveform.into_samples();
-        let minimum = self.spec.config.minimum_samples();
-        if (samples.len() as i64) < minimum {
-            let message = format!(
-                "{duration:.3} s of audio; the model needs at least {:.3} s",
-                minimum as f64 / f64::from(self.spec.audio.sampling_rate)
-            );
-            return Err(Error::Data { path: path.into(), message });
-        }
-        if self.spec.audio.do_normalize {
-            normalise(&mut samples);
-        }
-        Ok(Prepared { samples, duration, warnings })
+        prepare(&self.spec, path)
     }
+}
+
+/// Reads a file for a model.
+pub(crate) fn prepare(spec: &ModelSpec, path: &Path) -> Result<Prepared> {
+    let audio = |source| Error::Audio { id: path.display().to_string(), source };
+    let rate = spec.audio.sampling_rate;
+    let decoded = klang_audio::load(path, rate, None).map_err(audio)?;
+    let duration = decoded.waveform.duration();
+    let warnings = decoded.warnings.iter().map(|warning| warning.to_string()).collect();
+    let mut samples = decoded.waveform.into_samples();
+    let windows = windows(&spec.config, samples.len(), rate);
+    if windows.is_empty() {
+        let minimum = spec.config.minimum_samples() as f64 / f64::from(rate);
+        let message = format!("{duration:.3} s of audio; the model needs at least {minimum:.3} s");
+        return Err(Error::Data { path: path.into(), message });
+    }
+    if spec.audio.do_normalize {
+        normalise(&mut samples);
+    }
+    Ok(Prepared { samples, duration, windows, warnings })
 }
