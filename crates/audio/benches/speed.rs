@@ -1,15 +1,19 @@
-//! How many times faster than real time, on one thread: `cargo bench -p klang-audio`.
+//! Reading, resampling and changing audio, on one thread: `cargo bench -p klang-audio --bench speed`.
+//!
+//! An element is a millisecond of audio: 1 Kelem/s is real time.
 
 use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
 
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use klang_audio::augment::{NoiseColour, add_noise, change_speed};
 use klang_audio::{Waveform, decode, load, resample, write_wav};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-#[path = "../../../benches/measure.rs"]
-mod measure;
-use measure::measure;
+/// Seconds of a short and of a usual utterance.
+const LENGTHS: [f64; 2] = [0.5, 5.0];
 
 fn waveform(rate: u32, seconds: f64) -> Waveform {
     let len = (f64::from(rate) * seconds) as usize;
@@ -17,36 +21,74 @@ fn waveform(rate: u32, seconds: f64) -> Waveform {
     Waveform::new(samples, rate).expect("a good rate and finite samples")
 }
 
-fn main() {
-    for seconds in [0.5, 5.0] {
+fn audio(seconds: f64) -> Throughput {
+    Throughput::Elements((seconds * 1000.0).round() as u64)
+}
+
+fn resampling(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("resample");
+    for seconds in LENGTHS {
+        group.throughput(audio(seconds));
         for (from, to) in [(8_000, 16_000), (44_100, 16_000), (48_000, 16_000), (192_000, 16_000)] {
             let input = waveform(from, seconds);
-            measure(&format!("resample {seconds} s, {from} → {to} Hz"), seconds, 20, || {
-                black_box(resample(black_box(&input), to).expect("allowed rates"));
+            group.bench_function(format!("{seconds} s, {from} → {to} Hz"), |bencher| {
+                bencher.iter(|| resample(black_box(&input), to).expect("allowed rates"));
             });
         }
+    }
+}
+
+fn augmentation(criterion: &mut Criterion) {
+    for seconds in LENGTHS {
         let input = waveform(16_000, seconds);
+        let mut group = criterion.benchmark_group("change_speed");
+        group.throughput(audio(seconds));
         for factor in [0.9, 1.1] {
-            measure(&format!("change_speed {seconds} s, factor {factor}"), seconds, 20, || {
-                black_box(change_speed(black_box(&input), factor).expect("an allowed factor"));
+            group.bench_function(format!("{seconds} s, factor {factor}"), |bencher| {
+                bencher.iter(|| change_speed(black_box(&input), factor).expect("an allowed factor"));
             });
         }
+        group.finish();
+        let mut group = criterion.benchmark_group("add_noise");
+        group.throughput(audio(seconds));
         for colour in [NoiseColour::White, NoiseColour::Pink] {
             let mut rng = ChaCha8Rng::seed_from_u64(1);
             let mut samples = input.samples().to_vec();
-            measure(&format!("add_noise {seconds} s, {colour:?}"), seconds, 20, || {
-                add_noise(black_box(&mut samples), 20.0, colour, &mut rng);
+            group.bench_function(format!("{seconds} s, {colour:?}"), |bencher| {
+                bencher.iter(|| add_noise(black_box(&mut samples), 20.0, colour, &mut rng));
             });
         }
     }
+}
+
+fn files(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("x.wav");
-    write_wav(&path, &waveform(8_000, 5.0)).expect("a writable temporary folder");
-    measure("decode a 16-bit WAV of 5 s, 8 kHz", 5.0, 20, || drop(black_box(decode(&path))));
-    measure("load a 16-bit WAV of 5 s, 8 → 16 kHz", 5.0, 20, || drop(black_box(load(&path, 16_000, None))));
+    let wav = folder.path().join("x.wav");
+    write_wav(&wav, &waveform(8_000, 5.0)).expect("a writable temporary folder");
+    let mut group = criterion.benchmark_group("load");
+    group.throughput(audio(5.0));
+    group.bench_function("a 16-bit WAV of 5 s, 8 → 16 kHz", |bencher| {
+        bencher.iter(|| load(&wav, 16_000, None).expect("a good WAV"))
+    });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("decode");
+    group.throughput(audio(5.0));
+    group.bench_function("a 16-bit WAV of 5 s, 8 kHz", |bencher| bencher.iter(|| decode(&wav).expect("a good WAV")));
     for name in ["chirp-stereo-8khz.flac", "chirp-mono-16khz.mp3", "chirp-mono-16khz.ogg"] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
-        let seconds = decode(&path).expect("a good fixture").waveform.duration();
-        measure(&format!("decode {name}"), seconds, 20, || drop(black_box(decode(&path))));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+        group.throughput(audio(decode(&path).expect("a good fixture").waveform.duration()));
+        group.bench_function(name, |bencher| bencher.iter(|| decode(&path).expect("a good fixture")));
     }
 }
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .without_plots()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = resampling, augmentation, files
+}
+criterion_main!(benches);
