@@ -5,6 +5,7 @@ mod check;
 mod doctor;
 mod evaluate;
 mod export;
+mod features;
 mod harness;
 mod help;
 mod hub;

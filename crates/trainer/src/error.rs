@@ -67,6 +67,14 @@ pub enum Error {
         /// Why not, and what to do.
         message: String,
     },
+    /// A file of kept features that cannot be used.
+    #[error("{}: {message}", path.display())]
+    Features {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        message: String,
+    },
     /// A run folder that cannot be used as asked.
     #[error("run folder {}: {message}", path.display())]
     Run {

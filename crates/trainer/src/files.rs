@@ -33,6 +33,16 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(Error::io(path))
 }
 
+/// Whether a folder can be written to, or made first where it is not there; nothing is left behind.
+pub(crate) fn try_folder(path: &Path) -> std::io::Result<()> {
+    let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        let message = format!("{} is not a folder", there.display());
+        return Err(std::io::Error::new(std::io::ErrorKind::NotADirectory, message));
+    }
+    tempfile::tempfile_in(there).map(drop)
+}
+
 /// Removes what a process that was killed while it saved has left in `folder`.
 pub(crate) fn clear_leftovers(folder: &Path) {
     const UNFINISHED: [&str; 4] = [".klang-", ".model-", ".state-", ".weights-"];

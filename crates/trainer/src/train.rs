@@ -17,7 +17,7 @@ use crate::optimiser::{AdamW, AdamWConfig};
 use crate::prepare::Preparation;
 use crate::recipe::Recipe;
 use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
-use crate::step::{Rate, Replicas, Step, StepOutcome};
+use crate::step::{KeptFeatures, Rate, Replicas, Step, StepOutcome, why_not_kept};
 
 /// What a training ends with.
 #[derive(Clone, Debug)]
@@ -70,12 +70,41 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
     prepared.notes.iter().for_each(|note| observer.event(Event::Note(note)));
     let (model, notes) = prepared.model(compute, recipe.seed)?;
     notes.iter().for_each(|note| observer.event(Event::Note(note)));
+    let learnt = prepared.tune(recipe).learnt(&model);
+    freeze(&model, &learnt)?;
+    let train = &recipe.train;
+    let config = AdamWConfig { betas: train.betas, epsilon: train.epsilon, weight_decay: train.weight_decay };
+    let mut optimiser = AdamW::new(learnt, config);
+    let progress = match &run {
+        Some(run) => SavedState::restore(run, &model, &mut optimiser)?.unwrap_or_default(),
+        None => Progress::default(),
+    };
+    // Behind the restored weights: it is by them that features are kept.
+    let replicas = Replicas::start(recipe, &model, optimiser.parameters())?;
     // The folder is made only now: a recipe that fails leaves none behind.
     let run = match run {
         Some(run) => run,
         None => RunFolder::create(folder, recipe)?,
     };
-    Trainer::new(recipe, &prepared, &model, &run)?.run(begin, observer)
+    let trainer = Trainer {
+        recipe,
+        prepared: &prepared,
+        model: &model,
+        run: &run,
+        replicas,
+        optimiser,
+        loading: LoaderSettings {
+            audio: model.spec.audio,
+            workers: recipe.data.workers,
+            cache: AudioCache::new(recipe.data.cache_mib),
+        },
+        progress,
+        clock: Instant::now(),
+        log: Log::default(),
+        oddities: Oddities::default(),
+        left_out: 0,
+    };
+    trainer.run(begin, observer)
 }
 
 struct Trainer<'a> {
@@ -96,35 +125,9 @@ struct Trainer<'a> {
 /// Utterances left out of an update that are named; their number is said at the end.
 const NAMED: usize = 3;
 
-impl<'a> Trainer<'a> {
-    fn new(recipe: &'a Recipe, prepared: &'a Preparation, model: &'a Recogniser, run: &'a RunFolder) -> Result<Self> {
-        let learnt = prepared.tune(recipe).learnt(model);
-        freeze(model, &learnt)?;
-        let train = &recipe.train;
-        let config = AdamWConfig { betas: train.betas, epsilon: train.epsilon, weight_decay: train.weight_decay };
-        Ok(Trainer {
-            recipe,
-            prepared,
-            model,
-            run,
-            replicas: Replicas::start(recipe, model, &learnt)?,
-            optimiser: AdamW::new(learnt, config),
-            loading: LoaderSettings {
-                audio: model.spec.audio,
-                workers: recipe.data.workers,
-                cache: AudioCache::new(recipe.data.cache_mib),
-            },
-            progress: Progress::default(),
-            clock: Instant::now(),
-            log: Log::default(),
-            oddities: Oddities::default(),
-            left_out: 0,
-        })
-    }
-
+impl Trainer<'_> {
     fn run(mut self, begin: Begin, observer: &mut dyn Observer) -> Result<Outcome> {
         if begin == Begin::Resume {
-            self.progress = SavedState::restore(self.run, self.model, &mut self.optimiser)?.unwrap_or_default();
             observer.event(Event::Note(&format!("resuming after update {}", self.progress.update)));
             let now = self.replicas.count();
             if let Some(then) = self.progress.parts.filter(|&then| then != now) {
@@ -145,6 +148,7 @@ impl<'a> Trainer<'a> {
                 "{count} times an utterance was left out of an update because its labels did not fit"
             )));
         }
+        self.sum_up_features(observer)?;
         let tests = self.score_tests(observer)?;
         write_report(self.run)?;
         Ok(Outcome {
@@ -193,6 +197,7 @@ impl<'a> Trainer<'a> {
                     observer.event(Event::Warning(&format!("{id}: {why}")));
                 }
             }
+            self.warn_of_features(observer);
             let report = UpdateReport { epoch, waited_seconds: waited, seconds: report.seconds + waited, ..report };
             self.progress.update += 1;
             self.progress.batches += used;
@@ -275,12 +280,34 @@ impl<'a> Trainer<'a> {
         Ok(scores)
     }
 
+    fn warn_of_features(&self, observer: &mut dyn Observer) {
+        self.replicas.take_warnings().iter().for_each(|warning| observer.event(Event::Warning(warning)));
+    }
+
+    /// Says what features on disk were good for.
+    fn sum_up_features(&self, observer: &mut dyn Observer) -> Result<()> {
+        let Some(KeptFeatures { file, at_hand, computed, written }) = self.replicas.kept_features() else {
+            return Ok(());
+        };
+        observer.event(Event::Note(&format!(
+            "features: {at_hand} utterances at hand in {file}, {computed} computed, {written} of them written to it"
+        )));
+        let update = self.progress.update;
+        MetricsLine::Features { update, file, at_hand, computed, written }.append(&self.run.metrics())
+    }
+
     fn announce(&self, observer: &mut dyn Observer) -> Result<()> {
         if self.recipe.model.freeze.feature_encoder == Some(true) && !self.prepared.is_pretrained() {
             observer.event(Event::Note(
                 "model.freeze.feature_encoder: the convolutions start from random weights, and learn all the same",
             ));
         }
+        if self.recipe.data.feature_cache_dir.is_some()
+            && let Some(why) = why_not_kept(self.recipe, self.model, self.optimiser.parameters())
+        {
+            observer.event(Event::Note(&format!("data.feature_cache_dir: no features are kept, since {why}")));
+        }
+        self.warn_of_features(observer);
         let count =
             |parameters: &[(String, Tensor)]| parameters.iter().map(|(_, tensor)| tensor.numel() as u64).sum::<u64>();
         let parameters = count(&self.model.parameters());

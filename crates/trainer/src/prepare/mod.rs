@@ -11,6 +11,7 @@ use crate::data::{Dataset, Keep, encode, read_sources, take_dev, unmatched};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::event::Observer;
+use crate::files;
 use crate::model::{ModelSpec, Recogniser, Tune, TuneKind, TuneRecipe};
 use crate::recipe::Recipe;
 use crate::run::DataLine;
@@ -53,6 +54,9 @@ impl Preparation {
 
     fn build(recipe: &Recipe, thorough: bool, observer: &mut dyn Observer) -> Result<Preparation> {
         let data = &recipe.data;
+        if let Some(folder) = &data.feature_cache_dir {
+            try_feature_folder(folder)?;
+        }
         let mut train = read_sources(&data.train, &data.select)?;
         let dev = match &data.dev {
             Some(source) => read_sources(std::slice::from_ref(source), &Default::default())?,
@@ -185,6 +189,15 @@ impl Preparation {
         let kinds = if self.is_pretrained() { &TuneKind::ALL[..] } else { &[TuneKind::All] };
         kinds.iter().map(|&kind| (kind, count(kind))).collect()
     }
+}
+
+fn try_feature_folder(folder: &Path) -> Result<()> {
+    files::try_folder(folder).map_err(|error| Error::RecipeValue {
+        key: "data.feature_cache_dir".into(),
+        given: format!("{} ({error})", folder.display()),
+        allowed: "a folder that can be written to, there already or to be made; absent to keep features in memory"
+            .into(),
+    })
 }
 
 fn corpus_findings(

@@ -257,9 +257,13 @@ pub struct DataRecipe {
     pub workers: usize,
     /// Decoded audio kept in memory between epochs, in MiB; the rest is decoded again.
     pub cache_mib: usize,
-    /// Features of frozen convolutions kept in memory between epochs, in MiB, on a CPU and where no augmentation changes
-    /// them; the rest is computed again. An hour of Base takes 352 MiB in fp32.
+    /// Features of frozen convolutions kept between epochs, in MiB, on a CPU and where no augmentation changes them; the
+    /// rest is computed again. An hour of Base takes 352 MiB in fp32.
     pub feature_cache_mib: usize,
+    /// The folder that they are kept in from one run to the next, in a file for each model, which grows to
+    /// `feature_cache_mib` at most. Absent: they are kept in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feature_cache_dir: Option<PathBuf>,
 }
 
 impl Default for DataRecipe {
@@ -275,6 +279,7 @@ impl Default for DataRecipe {
             workers: 2,
             cache_mib: 1024,
             feature_cache_mib: 2048,
+            feature_cache_dir: None,
         }
     }
 }

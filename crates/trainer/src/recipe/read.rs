@@ -105,6 +105,9 @@ fn resolve_paths(document: &mut Value, folder: &Path) {
         if let Some(Value::Object(tests)) = data.get_mut("test") {
             tests.values_mut().for_each(source);
         }
+        if let Some(features) = data.get_mut("feature_cache_dir") {
+            resolve(features);
+        }
     }
     if let Some(Value::String(init)) = document.pointer_mut("/model/init") {
         let beside = folder.join(&*init);

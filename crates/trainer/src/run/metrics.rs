@@ -72,6 +72,19 @@ pub enum MetricsLine {
         /// Wall-clock seconds of training so far, evaluations included, over all resumes.
         seconds: f64,
     },
+    /// What came of keeping features on disk, once a start or resume, when its updates are done.
+    Features {
+        /// Updates done.
+        update: u64,
+        /// The file.
+        file: String,
+        /// Utterances whose features the file held before.
+        at_hand: u64,
+        /// Times that features were computed.
+        computed: u64,
+        /// Utterances whose features were written to the file.
+        written: u64,
+    },
     /// A score on dev.
     Dev {
         /// Updates done.
@@ -113,9 +126,10 @@ impl MetricsLine {
     /// Updates done when the line was written; a test's lines come behind all others.
     pub fn update(&self) -> u64 {
         match self {
-            MetricsLine::Run { update, .. } | MetricsLine::Train { update, .. } | MetricsLine::Dev { update, .. } => {
-                *update
-            }
+            MetricsLine::Run { update, .. }
+            | MetricsLine::Train { update, .. }
+            | MetricsLine::Features { update, .. }
+            | MetricsLine::Dev { update, .. } => *update,
             MetricsLine::Test { .. } => u64::MAX,
         }
     }

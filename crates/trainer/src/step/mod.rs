@@ -18,6 +18,7 @@ use crate::model::ModelSpec;
 use crate::optimiser::{AdamW, gradient_norm};
 use crate::recipe::Recipe;
 
+pub use features::{KeptFeatures, why_not_kept};
 use part::{Common, Part};
 pub use replicas::Replicas;
 

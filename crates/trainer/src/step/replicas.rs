@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tch::Tensor;
 
-use super::features::FrozenFeatures;
+use super::features::{FrozenFeatures, KeptFeatures};
 use super::part::{Common, Learner, Part};
 use crate::data::LoadedBatch;
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ impl<'a> Replicas<'a> {
     /// Replicas of `model` for all of its threads, where they help; `learnt` names the parameters that learn.
     ///
     /// # Errors
-    /// Too little memory, or a system that gives no more threads.
+    /// Too little memory, a system that gives no more threads, or a folder for features that cannot be used.
     pub fn start(recipe: &'a Recipe, model: &'a Recogniser, learnt: &[(String, Tensor)]) -> Result<Replicas<'a>> {
         let bytes: usize = learnt.iter().map(|(_, tensor)| tensor.numel() * size_of::<f32>()).sum();
         let count = match model.compute.device {
@@ -57,7 +57,7 @@ impl<'a> Replicas<'a> {
             _ => 1,
         };
         let shared = Arc::new(recipe.clone());
-        let frozen = FrozenFeatures::of(recipe, model, learnt);
+        let frozen = FrozenFeatures::of(recipe, model, learnt)?;
         let workers = (1..count)
             .map(|_| {
                 let replica = model.replica()?;
@@ -83,6 +83,16 @@ impl<'a> Replicas<'a> {
     /// The model.
     pub fn model(&self) -> &'a Recogniser {
         self.model
+    }
+
+    /// What came of keeping features on disk, where that was asked for.
+    pub fn kept_features(&self) -> Option<KeptFeatures> {
+        self.frozen.as_ref().and_then(|frozen| frozen.kept())
+    }
+
+    /// What is odd about features on disk and was not said yet.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.frozen.as_ref().map(|frozen| frozen.take_warnings()).unwrap_or_default()
     }
 
     /// Parts into which a batch is worth cutting.

@@ -165,13 +165,19 @@ fn bf16_points_where_fp32_points() {
     assert!(difference(&fp32, &bf16) > 0.0);
 }
 
+/// Freezes the convolutions, and names what learns.
+fn frozen(model: &Recogniser) -> Vec<(String, tch::Tensor)> {
+    let learnt: Vec<_> =
+        model.parameters().into_iter().filter(|(name, _)| !name.contains("feature_extractor.")).collect();
+    crate::model::freeze(model, &learnt).unwrap();
+    learnt
+}
+
 #[test]
 fn kept_features_change_nothing() {
     let _turn = alone();
     let model = model(Kind::Float, 1);
-    let learnt: Vec<_> =
-        model.parameters().into_iter().filter(|(name, _)| !name.contains("feature_extractor.")).collect();
-    crate::model::freeze(&model, &learnt).unwrap();
+    let learnt = frozen(&model);
     let recipe = |mib| {
         let recipe = recipe();
         Recipe { data: DataRecipe { feature_cache_mib: mib, ..DataRecipe::default() }, ..recipe }
@@ -190,14 +196,94 @@ fn kept_features_change_nothing() {
     assert!(sum(&not_kept, rows(), &[6]).is_err(), "nothing was to be kept");
 }
 
+/// A recipe that keeps features in a folder.
+fn keeping(folder: &tempfile::TempDir, mib: usize) -> Recipe {
+    let feature_cache_dir = Some(folder.path().into());
+    Recipe { data: DataRecipe { feature_cache_mib: mib, feature_cache_dir, ..DataRecipe::default() }, ..recipe() }
+}
+
+#[test]
+fn features_from_disk_from_memory_and_computed_are_the_same_bits() {
+    let _turn = alone();
+    for kind in [Kind::Float, Kind::BFloat16] {
+        let folder = tempfile::tempdir().unwrap();
+        let (on_disk, computed) = (keeping(&folder, 64), Recipe { data: DataRecipe::default(), ..recipe() });
+        let model = model(kind, 3);
+        let learnt = frozen(&model);
+        let reference = sum(&Replicas::start(&computed, &model, &learnt).unwrap(), rows(), &[2, 1, 2, 1]).unwrap();
+        for (at_hand, anew) in [(0, 6), (6, 0)] {
+            let first = Replicas::start(&on_disk, &model, &learnt).unwrap();
+            // Beside the first, which holds the lock: what the file lacks is kept in memory.
+            let second = Replicas::start(&on_disk, &model, &learnt).unwrap();
+            for (replicas, written) in [(&second, 0), (&first, anew)] {
+                for _epoch in 0..2 {
+                    let part = sum(replicas, rows(), &[2, 1, 2, 1]).unwrap();
+                    assert_eq!(part.loss.to_bits(), reference.loss.to_bits());
+                    assert_eq!(difference(&part, &reference), 0.0);
+                }
+                let kept = replicas.kept_features().unwrap();
+                assert_eq!((kept.at_hand, kept.computed, kept.written), (at_hand, anew, written));
+            }
+            assert_eq!((first.take_warnings().len(), second.take_warnings().len()), (0, 1));
+        }
+    }
+}
+
+#[test]
+fn other_convolutions_have_another_file_and_other_heads_the_same() {
+    let _turn = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = keeping(&folder, 64);
+    let file = |model: &Recogniser| {
+        let replicas = Replicas::start(&recipe, model, &frozen(model)).unwrap();
+        replicas.kept_features().unwrap().file
+    };
+    let models = [Kind::Float, Kind::BFloat16].map(|kind| model(kind, 1));
+    let mut files: Vec<String> = models.iter().map(file).collect();
+    assert_eq!(file(&models[0]), files[0]);
+    let spoil = |part: &str| {
+        let parameters = models[0].parameters();
+        let (_, weight) = parameters.into_iter().find(|(name, _)| name.contains(part)).unwrap();
+        let _ = tch::no_grad(|| weight.view(-1).get(0).fill_(0.25));
+        assert_eq!(weight.view(-1).double_value(&[0]), 0.25);
+        file(&models[0])
+    };
+    assert_eq!(spoil("lm_head.weight"), files[0]);
+    files.push(spoil("feature_extractor.conv_layers.4.conv.weight"));
+    let distinct: BTreeSet<&String> = files.iter().collect();
+    assert_eq!(distinct.len(), 3, "{files:?}");
+}
+
+#[test]
+fn what_has_no_room_on_disk_is_computed_each_time() {
+    let _turn = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = keeping(&folder, 1);
+    let model = model(Kind::Float, 1);
+    let learnt = frozen(&model);
+    // 30 s, which are about 1500 frames of 32 numbers: 190 KiB each, and five of them have room in a MiB.
+    let long = || {
+        let mut rows = rows();
+        for (number, row) in rows.iter_mut().enumerate() {
+            row.samples = (0..480_000).map(|place| ((place % 97 + number) as f32 / 97.0) - 0.5).collect();
+        }
+        rows
+    };
+    for (epochs, at_hand, computed, written) in [(2, 0, 7, 5), (1, 5, 1, 0)] {
+        let replicas = Replicas::start(&recipe, &model, &learnt).unwrap();
+        (0..epochs).for_each(|_| _ = sum(&replicas, long(), &[1; 6]).unwrap());
+        let kept = replicas.kept_features().unwrap();
+        assert_eq!((kept.at_hand, kept.computed, kept.written), (at_hand, computed, written));
+        assert!(std::fs::metadata(kept.file).unwrap().len() <= 1 << 20);
+    }
+}
+
 #[test]
 fn frozen_convolutions_give_what_they_give_in_a_batch() {
     let _turn = alone();
     let model = model(Kind::Float, 1);
-    let learnt: Vec<_> =
-        model.parameters().into_iter().filter(|(name, _)| !name.contains("feature_extractor.")).collect();
     let whole = total(&model, &[6]);
-    crate::model::freeze(&model, &learnt).unwrap();
+    let learnt = frozen(&model);
     let recipe = recipe();
     let alone = sum(&Replicas::start(&recipe, &model, &learnt).unwrap(), rows(), &[6]).unwrap();
     // As for parts that add up.
