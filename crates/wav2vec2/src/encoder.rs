@@ -120,7 +120,8 @@ impl Encoder {
             }
             // Each block draws from a branch, so that it can be computed again without the others.
             let output = match noise.map(Noise::branch) {
-                Some(branch) if recompute => {
+                // Below the lowest thing that learns there is nothing to compute again.
+                Some(branch) if recompute && hidden.requires_grad() => {
                     let (pass, output) = BlockPass::forward((index, block), hidden, frames, &context, branch)?;
                     passes.push(pass);
                     output

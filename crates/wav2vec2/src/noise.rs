@@ -1,6 +1,6 @@
 //! Where dropout and KL-Norm's noise come from in a training pass.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 use rand::{Rng, SeedableRng};
@@ -22,11 +22,8 @@ pub struct Noise {
 #[derive(Debug)]
 enum Source {
     Own(Box<RefCell<ChaCha8Rng>>),
-    /// Its state cannot be had, but it can be seeded anew: here, from this seed and how often that was done.
-    Libtorch {
-        seed: u64,
-        branches: Cell<u64>,
-    },
+    /// Its state cannot be had, but it can be seeded anew: with numbers of this one.
+    Libtorch(Box<RefCell<ChaCha8Rng>>),
 }
 
 /// Random numbers of a part of a pass, which can be drawn as often as they are needed.
@@ -60,25 +57,19 @@ impl Noise {
 
     fn libtorch(seed: u64) -> Noise {
         tch::manual_seed((seed >> 1) as i64);
-        Noise { source: Source::Libtorch { seed, branches: Cell::new(0) } }
+        Noise { source: Source::Libtorch(Box::new(RefCell::new(ChaCha8Rng::seed_from_u64(seed)))) }
     }
 
     /// Draws a branch: each call gives another one.
     pub(crate) fn branch(&self) -> Branch {
-        match &self.source {
-            Source::Own(generator) => Branch { seed: generator.borrow_mut().next_u64(), libtorch: false },
-            Source::Libtorch { seed, branches } => {
-                branches.set(branches.get() + 1);
-                let seed = ChaCha8Rng::seed_from_u64(seed.wrapping_add(branches.get())).next_u64();
-                Branch { seed, libtorch: true }
-            }
-        }
+        let (Source::Own(generator) | Source::Libtorch(generator)) = &self.source;
+        Branch { seed: generator.borrow_mut().next_u64(), libtorch: self.is_libtorch() }
     }
 
     fn generator(&self) -> Option<&RefCell<ChaCha8Rng>> {
         match &self.source {
             Source::Own(generator) => Some(generator),
-            Source::Libtorch { .. } => None,
+            Source::Libtorch(_) => None,
         }
     }
 
@@ -97,9 +88,9 @@ impl Noise {
             return Ok(hidden.shallow_clone());
         }
         let Some(generator) = self.generator() else { return Ok(hidden.f_dropout(chance, true)?) };
-        const STEPS: f64 = 65536.0;
-        let dropped = (chance * STEPS).round().min(STEPS) as u32;
-        let kept = if dropped < STEPS as u32 { (STEPS / (STEPS - f64::from(dropped))) as f32 } else { 0.0 };
+        let steps = STEPS as f64;
+        let dropped = (chance * steps).round().min(steps) as u32;
+        let kept = if (dropped as usize) < STEPS { (steps / (steps - f64::from(dropped))) as f32 } else { 0.0 };
         let mut bytes = vec![0u8; 2 * hidden.numel()];
         generator.borrow_mut().fill_bytes(&mut bytes);
         let scales: Vec<f32> = bytes
@@ -131,6 +122,7 @@ pub(crate) struct Normals {
     steps: &'static [f32; STEPS],
 }
 
+/// What two random bytes tell apart.
 const STEPS: usize = 1 << 16;
 
 impl Normals {
@@ -220,19 +212,28 @@ mod tests {
     #[test]
     fn a_branch_is_drawn_again_and_every_branch_is_another() {
         let like = Tensor::ones([5, 40], (Kind::Float, Device::Cpu));
-        // On the CPU libtorch's generator stands in for a GPU's.
-        for noise in [noise(1), Noise::libtorch(1)] {
-            let draw = |branch: Branch| {
-                let noise = branch.noise();
-                [noise.normal_like(&like).unwrap(), noise.dropout(&like, 0.5).unwrap()]
-            };
-            let branches = [noise.branch(), noise.branch()];
-            let [first, other] = branches.map(draw);
-            let same = |a: &[Tensor; 2], b: &[Tensor; 2]| a.iter().zip(b).all(|(a, b)| a.equal(b));
-            assert!(!same(&first, &other));
-            assert!(same(&other, &draw(branches[1])));
-            assert!(same(&first, &draw(branches[0])));
-        }
+        let draw = |branch: Branch| {
+            let noise = branch.noise();
+            [noise.normal_like(&like).unwrap(), noise.dropout(&like, 0.5).unwrap()]
+        };
+        let noise = noise(1);
+        let branches = [noise.branch(), noise.branch()];
+        let [first, other] = branches.map(draw);
+        let same = |a: &[Tensor; 2], b: &[Tensor; 2]| a.iter().zip(b).all(|(a, b)| a.equal(b));
+        assert!(!same(&first, &other));
+        assert!(same(&other, &draw(branches[1])));
+        assert!(same(&first, &draw(branches[0])));
+    }
+
+    #[test]
+    fn branches_of_libtorchs_numbers_have_seeds_of_their_own() {
+        // Their numbers are the process's, which other tests draw from meanwhile; what they follow from is theirs.
+        let seeds = |noise: Noise| (0..4).map(|_| noise.branch().seed).collect::<std::collections::BTreeSet<u64>>();
+        let once = seeds(Noise::libtorch(1));
+        assert_eq!(once.len(), 4);
+        assert_eq!(once, seeds(Noise::libtorch(1)));
+        assert!(once.is_disjoint(&seeds(Noise::libtorch(2))));
+        assert!(Noise::libtorch(1).branch().normals().is_none());
     }
 
     #[test]

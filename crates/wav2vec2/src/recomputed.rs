@@ -56,6 +56,11 @@ impl Recomputed {
         Recomputed { frames: frames.shallow_clone(), context, passes }
     }
 
+    /// Blocks of which the input alone was kept.
+    pub fn blocks(&self) -> usize {
+        self.passes.len()
+    }
+
     /// Gradients of a scalar by `learnt`, each undefined where it took no part, block by block from the last to the first.
     pub(crate) fn backward(self, blocks: &[Block], objective: Tensor, learnt: &[Tensor]) -> Result<Vec<Tensor>> {
         let Recomputed { frames, context, passes } = self;
