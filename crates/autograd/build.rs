@@ -6,13 +6,13 @@ fn main() {
     println!("cargo:rerun-if-changed=src/function.cpp");
     println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
     println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
-    // torch-sys names the folder of the libraries that it links; the headers stand beside it, unless they are elsewhere.
+    // torch-sys names the folder of the libraries that it links, as LIBTORCH gives it (the workspace's configuration makes it
+    // absolute); the headers stand beside it, unless they are elsewhere.
     let root = match (std::env::var_os("LIBTORCH_INCLUDE"), std::env::var_os("DEP_TCH_LIBTORCH_LIB")) {
         (Some(include), _) => PathBuf::from(include),
         (None, Some(libraries)) => PathBuf::from(libraries).join(".."),
         (None, None) => panic!("torch-sys did not say where libtorch is; run `cargo xtask setup` and build again"),
     };
-    // torch-sys is built in its own folder, and names a relative path as it was given.
     let abi = std::env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".into());
     cc::Build::new()
         .cpp(true)

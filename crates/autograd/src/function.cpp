@@ -7,8 +7,6 @@
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/variable.h>
 
-#include <algorithm>
-#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <mutex>

@@ -38,7 +38,8 @@ pub type Gradients = Result<Vec<Option<Tensor>>, Box<dyn std::error::Error + Sen
 /// The outputs were computed outside the graph ([`tch::no_grad`]) and are tensors of their own, not views. Where nothing is
 /// recorded, or no input has a gradient, they come back as they are. `backward` runs without recording, on whichever thread
 /// walks the graph, and again where the graph was kept; it is dropped with the graph. It must keep no output, or the graph
-/// would keep itself alive.
+/// would keep itself alive. What it keeps must not be changed in place before it ran: unlike for its own functions, libtorch
+/// does not see that.
 ///
 /// An error or a panic of `backward` is an error of the pass that walks the graph.
 ///
@@ -235,7 +236,15 @@ mod tests {
     #[test]
     fn an_output_that_takes_no_part_has_no_gradient_and_what_does_not_learn_is_not_asked_for() {
         let (x, y) = (leaf(&[2.0]), Tensor::from_slice(&[3.0]));
-        let [product, _] = square_times(&x, &y);
+        let outputs = tch::no_grad(|| [&x * &x * &y, &x + &y]);
+        let [product, _] = function(&[&x, &y], outputs, |Arriving { gradients, wanted }| {
+            let defined: Vec<bool> = gradients.iter().map(Tensor::defined).collect();
+            if (defined.as_slice(), wanted) != (&[true, false], &[true, false]) {
+                return Err(format!("{defined:?} arrived, {wanted:?} wanted").into());
+            }
+            Ok(vec![Some(&gradients[0] * 12.0), None])
+        })
+        .unwrap();
         let found = Tensor::run_backward(&[product.sum(Kind::Double)], &[&x], false, false);
         assert_eq!(Vec::<f64>::try_from(&found[0]).unwrap(), [12.0]);
     }

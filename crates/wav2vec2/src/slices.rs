@@ -14,15 +14,20 @@ pub(crate) fn floats(tensor: &Tensor) -> Result<&[f32], TchError> {
     Ok(if tensor.numel() == 0 { &[] } else { unsafe { std::slice::from_raw_parts(first, tensor.numel()) } })
 }
 
-/// The same to be written: of a tensor that shares its memory with no other.
+/// A new tensor of the shape of `like`, contiguous fp32 in the main memory, whose values `fill` writes over zeros; with what
+/// it gives.
 ///
 /// # Errors
-/// As [`floats`].
-pub(crate) fn floats_mut(tensor: &mut Tensor) -> Result<&mut [f32], TchError> {
-    let first = first(tensor)?;
-    // SAFETY: as above; nobody else has the tensor.
+/// When libtorch cannot allocate it.
+pub(crate) fn filled<R>(like: &Tensor, fill: impl FnOnce(&mut [f32]) -> R) -> Result<(Tensor, R), TchError> {
+    let tensor = Tensor::f_zeros(like.size(), (Kind::Float, Device::Cpu))?;
+    let first = first(&tensor)?;
+    // SAFETY: as above, and nobody else has the tensor yet.
     #[allow(unsafe_code)]
-    Ok(if tensor.numel() == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(first, tensor.numel()) } })
+    let values =
+        if tensor.numel() == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(first, tensor.numel()) } };
+    let given = fill(values);
+    Ok((tensor, given))
 }
 
 fn first(tensor: &Tensor) -> Result<*mut f32, TchError> {
@@ -46,9 +51,7 @@ mod tests {
         assert_eq!(floats(&tensor.get(1)).unwrap(), [3.0, 4.0]);
         assert!(floats(&tensor.tr()).is_err() && floats(&tensor.to_kind(Kind::Double)).is_err());
         assert!(floats(&Tensor::zeros([0], (Kind::Float, Device::Cpu))).unwrap().is_empty());
-        let mut tensor = tensor;
-        floats_mut(&mut tensor).unwrap()[3] = 7.0;
-        assert_eq!(tensor.double_value(&[1, 1]), 7.0);
-        assert!(floats_mut(&mut tensor.tr()).is_err());
+        let (tensor, last) = filled(&tensor.tr(), |values| std::mem::replace(&mut values[3], 7.0)).unwrap();
+        assert_eq!((floats(&tensor).unwrap(), last), (&[0.0, 0.0, 0.0, 7.0][..], 0.0));
     }
 }

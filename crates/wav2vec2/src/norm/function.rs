@@ -17,7 +17,7 @@ use super::kl_norm::{KlNorm, divergence};
 use crate::error::Result;
 use crate::frames::Frames;
 use crate::noise::{Branch, Noise};
-use crate::slices::{floats, floats_mut};
+use crate::slices::{filled, floats};
 
 impl KlNorm {
     /// [`KlNorm::forward_noisy`] without a low-rank term.
@@ -51,21 +51,26 @@ impl KlNorm {
 /// What a pass keeps for its gradients.
 enum Kept {
     /// On the CPU: h in its own kind.
-    Frames { site: fused::Site, hidden: Tensor, moments: Vec<Moments> },
+    Frames { site: Box<fused::Site>, hidden: Tensor, moments: Vec<Moments> },
     /// Elsewhere, in operations on tensors.
     Tensors(Tensors),
 }
 
 impl Kept {
     fn forward(norm: &KlNorm, hidden: &Tensor, frames: &Frames, noise: Branch) -> Result<(Kept, Tensor, Tensor)> {
+        let expected = [frames.lengths.len() as i64, frames.padded, norm.gamma.numel() as i64];
+        if hidden.size() != expected {
+            let message = format!("hidden states of {:?} where {expected:?} are expected", hidden.size());
+            return Err(tch::TchError::Shape(message).into());
+        }
         let Some(normals) = noise.normals().filter(|_| hidden.device() == Device::Cpu) else {
             let (tensors, output, rate) = Tensors::forward(norm, hidden, frames, noise)?;
             return Ok((Kept::Tensors(tensors), output, rate));
         };
-        let site = fused::Site::new(norm.plain()?, norm.epsilon, frames, normals);
+        let site = Box::new(fused::Site::new(norm.plain()?, norm.epsilon, frames, normals));
         let values = hidden.f_to_kind(Kind::Float)?.f_contiguous()?;
-        let mut output = values.f_zeros_like()?;
-        let (moments, rate) = site.forward(floats(&values)?, floats_mut(&mut output)?, threads());
+        let given = floats(&values)?;
+        let (output, (moments, rate)) = filled(&values, |output| site.forward(given, output, threads()))?;
         let rate = Tensor::f_scalar_tensor(rate, (Kind::Float, Device::Cpu))?;
         let output = output.f_to_kind(hidden.kind())?;
         Ok((Kept::Frames { site, hidden: hidden.f_detach()?, moments }, output, rate))
@@ -82,10 +87,9 @@ impl Kept {
         let plain = |tensor: &Tensor| tensor.f_to_kind(Kind::Float)?.f_contiguous();
         let by_output = if by_output.defined() { Some(plain(by_output)?) } else { None };
         let values = plain(hidden)?;
-        let mut by_hidden = values.f_zeros_like()?;
-        let arrives = by_output.as_ref().map(floats).transpose()?;
-        let Slopes { gamma, beta, w, b, a, s } =
-            site.backward(floats(&values)?, moments, arrives, by_rate, floats_mut(&mut by_hidden)?, threads());
+        let (given, arrives) = (floats(&values)?, by_output.as_ref().map(floats).transpose()?);
+        let (by_hidden, Slopes { gamma, beta, w, b, a, s }) =
+            filled(&values, |into| site.backward(given, moments, arrives, by_rate, into, threads()))?;
         let slopes = [gamma, beta, w, b, s, a].into_iter().map(|slopes| Ok(Tensor::f_from_slice(&slopes)?));
         std::iter::once(Ok(by_hidden.f_to_kind(hidden.kind())?)).chain(slopes).collect()
     }
@@ -205,19 +209,29 @@ mod tests {
         let store = Store::new(Device::Cpu);
         let config = KlNormConfig { log_sigma, ..KlNormConfig::default() };
         let norm = KlNorm::new(&store.root(), &config, 24, 1e-5).unwrap();
+        let noise = Noise::new(5, Device::Cpu);
         tch::no_grad(|| {
-            tch::manual_seed(5);
             for (_, mut tensor) in store.named() {
-                tensor.copy_(&(tensor.rand_like() - 0.3));
+                tensor.copy_(&(noise.normal_like(&tensor).unwrap() * 0.3 + 0.2));
             }
         });
-        let cpu = (Kind::Float, Device::Cpu);
-        let hidden = Tensor::randn([3, 600, 24], cpu) * 2.0 + 0.5;
+        let drawn = || noise.normal_like(&Tensor::zeros([3, 600, 24], (Kind::Float, Device::Cpu))).unwrap();
+        let hidden = drawn() * 2.0 + 0.5;
+        // Frames in which ε counts: of a variance of 4e-6 and of 4e-4.
+        let _ = hidden.get(0).narrow(0, 7, 1).multiply_(&Tensor::from(1e-3f32));
+        let _ = hidden.get(0).narrow(0, 9, 1).multiply_(&Tensor::from(1e-2f32));
         let _ = hidden.get(1).narrow(0, 100, 20).fill_(f64::NAN);
         let frames = Frames::new(vec![600, 1, 433], 600, Device::Cpu).unwrap();
-        let arriving = [frames.zero_padding(Tensor::randn([3, 600, 24], cpu)).unwrap(), Tensor::from(700.0f32)];
+        let arriving = [frames.zero_padding(drawn()).unwrap(), Tensor::from(700.0f32)];
         Fixture { norm, hidden, frames, arriving }
     }
+
+    /// Of a frame: sums of 24 channels and a dozen roundings on either side, an exponential to 2⁻²², and a cancellation of 8:
+    /// 8 × ((24 + 24) × 2⁻²⁴ + 2⁻²²).
+    const FRAME: f64 = 2.5e-5;
+
+    /// Of a sum over 1034 frames in another order: 1034 × 2⁻²⁴ = 6e-5 of its terms, which cancel by less than 8.
+    const SUM: f64 = 5e-4;
 
     fn off(given: &Tensor, exact: &Tensor) -> f64 {
         assert_eq!((given.kind(), given.size()), (exact.kind(), exact.size()));
@@ -238,18 +252,27 @@ mod tests {
             tch::no_grad(|| {
                 let (kept, output, rate) = Kept::forward(&norm, &hidden, &frames, branch).unwrap();
                 let (tensors, exact, exact_rate) = Tensors::forward(&norm, &hidden, &frames, branch).unwrap();
-                // Sums of 1034 frames in another order: 1034 × 2⁻²⁴ = 6e-5 of their terms, which cancel by less than 8.
-                let pairs = [(output, exact), (rate, exact_rate)];
-                for (given, exact) in pairs {
-                    let [given, exact] = [given, exact].map(|tensor| match tensor.dim() {
-                        3 => frames.zero_padding(tensor).unwrap(),
-                        _ => tensor,
-                    });
-                    assert!(off(&given, &exact) < 5e-4, "{log_sigma:?}: {}", off(&given, &exact));
+                let exact = frames.zero_padding(exact).unwrap();
+                assert!(off(&output, &exact) < FRAME, "{log_sigma:?}: {}", off(&output, &exact));
+                // The two frames in which ε counts, alone: others would drown them.
+                for frame in [7, 9] {
+                    let alone = |tensor: &Tensor| tensor.get(0).get(frame);
+                    assert!(off(&alone(&output), &alone(&exact)) < FRAME, "{log_sigma:?}, frame {frame}");
                 }
-                let exact = gradients(&Kept::Tensors(tensors), &arriving);
-                for (place, (given, exact)) in gradients(&kept, &arriving).iter().zip(&exact).enumerate() {
-                    assert!(off(given, exact) < 5e-4, "{log_sigma:?}, gradient {place}: {}", off(given, exact));
+                assert!(off(&rate, &exact_rate) < SUM);
+                let tensors = Kept::Tensors(tensors);
+                // Where λ is 0, or z takes no part, nothing arrives.
+                let [z, rate] = &arriving;
+                for arriving in [
+                    [z.shallow_clone(), rate.shallow_clone()],
+                    [z.shallow_clone(), Tensor::new()],
+                    [Tensor::new(), rate.shallow_clone()],
+                ] {
+                    let exact = gradients(&tensors, &arriving);
+                    for (place, (given, exact)) in gradients(&kept, &arriving).iter().zip(&exact).enumerate() {
+                        let bound = if place == 0 { FRAME } else { SUM };
+                        assert!(off(given, exact) < bound, "{log_sigma:?}, gradient {place}: {}", off(given, exact));
+                    }
                 }
             });
         }
@@ -259,16 +282,28 @@ mod tests {
     fn threads_change_no_frame() {
         let Fixture { norm, hidden, frames, arriving } = fixture(LogSigma::Affine);
         let branch = Noise::new(7, Device::Cpu).branch();
+        let before = tch::get_num_threads();
         let run = |threads: i32| {
             tch::set_num_threads(threads);
             let (kept, output, rate) = tch::no_grad(|| Kept::forward(&norm, &hidden, &frames, branch)).unwrap();
-            (output, rate, gradients(&kept, &arriving))
+            let gradients = gradients(&kept, &arriving);
+            tch::set_num_threads(before);
+            (output, rate, gradients)
         };
         let (one, three) = (run(1), run(3));
         assert!(one.0.equal(&three.0) && one.2[0].equal(&three.2[0]));
-        // Sums over frames, cut in three: 1034 roundings of 2⁻²⁴ and a cancellation of 8 at most.
         let sums = [(&one.1, &three.1)].into_iter().chain(one.2[1..].iter().zip(&three.2[1..]));
-        sums.for_each(|(one, three)| assert!(off(one, three) < 5e-4, "{}", off(one, three)));
+        sums.for_each(|(one, three)| assert!(off(one, three) < SUM, "{}", off(one, three)));
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        let Fixture { norm, hidden, frames, .. } = fixture(LogSigma::Affine);
+        let branch = Noise::new(7, Device::Cpu).branch();
+        for hidden in [hidden.narrow(1, 0, 599), hidden.narrow(2, 0, 12), hidden.narrow(0, 0, 2)] {
+            let refused = tch::no_grad(|| Kept::forward(&norm, &hidden, &frames, branch)).err().unwrap();
+            assert!(refused.to_string().contains("[3, 600, 24]"), "{refused}");
+        }
     }
 
     #[test]

@@ -226,11 +226,11 @@ mod tests {
     fn norm(store: &Store, log_sigma: LogSigma, channels: i64) -> KlNorm {
         let config = KlNormConfig { log_sigma, ..KlNormConfig::default() };
         let norm = KlNorm::new(&store.root(), &config, channels, 1e-5).unwrap();
+        let noise = Noise::new(3, Device::Cpu);
         tch::no_grad(|| {
-            tch::manual_seed(3);
             for (name, mut tensor) in store.named() {
-                let spread = if name == "s" { tensor.rand_like() - 2.0 } else { tensor.rand_like() * 0.5 + 0.25 };
-                tensor.copy_(&spread);
+                let spread = noise.normal_like(&tensor).unwrap() * 0.15;
+                tensor.copy_(&(spread + if name == "s" { -1.5 } else { 0.5 }));
             }
         });
         norm
