@@ -4,15 +4,14 @@
 //! alone. Files are read by several threads meanwhile.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use tch::Tensor;
 
 use crate::error::{Error, Result};
 use crate::in_order::InOrder;
 use crate::model::Recogniser;
-use crate::transcribe::{Prepared, Transcript, prepare};
+use crate::transcribe::{Prepared, Transcript, caught, prepare};
 
 /// Seconds of audio in a batch, padding included: some 2 GB of activations for Base in bf16.
 const BATCH_SECONDS: f64 = 120.0;
@@ -23,8 +22,6 @@ const GROUP_SECONDS: f64 = 600.0;
 /// Threads that read files, however many cores there are.
 const READERS: usize = 8;
 
-type Read = (PathBuf, Result<Prepared>);
-
 impl Recogniser {
     /// [`Recogniser::transcribe_all`] in batches.
     pub(crate) fn transcribe_batched<E: From<Error>>(
@@ -33,29 +30,29 @@ impl Recogniser {
         take: impl FnMut(usize, Result<Transcript>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let mut order = InOrder::new(take);
-        let spec = Arc::new(self.spec.clone());
-        let count = std::thread::available_parallelism().map_or(1, |cores| cores.get()).min(READERS).min(paths.len());
+        let spec = &self.spec;
+        let count = (self.compute.threads.max(1) as usize).min(READERS).min(paths.len());
         std::thread::scope(|scope| {
-            // Each reader has files of its own, and its channel holds few: files come in order whoever is faster.
-            let readers: Vec<Receiver<Read>> = (0..count)
+            // Each reader has files of its own, and its channel holds one: files come in order whoever is faster.
+            let readers = (0..count)
                 .map(|reader| {
-                    let (sender, receiver): (Sender<Read>, _) = bounded(4);
-                    let spec = spec.clone();
-                    scope.spawn(move || {
+                    let (sender, receiver) = bounded(1);
+                    let read = move || {
                         for path in paths.iter().skip(reader).step_by(count) {
-                            if sender.send((path.clone(), prepare(&spec, path))).is_err() {
+                            if sender.send(caught(path, || prepare(spec, path))).is_err() {
                                 return;
                             }
                         }
-                    });
-                    receiver
+                    };
+                    let thread = std::thread::Builder::new().name("reader".into()).spawn_scoped(scope, read);
+                    thread.map(|_| receiver).map_err(|error| Error::no_thread(&error))
                 })
-                .collect();
+                .collect::<Result<Vec<Receiver<Result<Prepared>>>>>()?;
             let mut group = Vec::new();
             let mut seconds = 0.0;
             for place in 0..paths.len() {
                 let lost = || Error::Worker(format!("the thread that was to read {} ended", paths[place].display()));
-                match readers[place % count].recv().map_err(|_| lost()).and_then(|(_, file)| file) {
+                match readers[place % count].recv().unwrap_or_else(|_| Err(lost())) {
                     Ok(file) => {
                         seconds += file.duration;
                         group.push((place, file));
@@ -79,7 +76,9 @@ impl Recogniser {
     ) -> std::result::Result<(), E> {
         let mut logits: Vec<Result<Vec<Option<Tensor>>>> =
             files.iter().map(|(_, file)| Ok(file.windows.iter().map(|_| None).collect())).collect();
-        for batch in batches(&files, f64::from(self.spec.audio.sampling_rate)) {
+        let lengths = files.iter().map(|(_, file)| file.windows.iter().map(|window| window.samples.len()).collect());
+        let most = (BATCH_SECONDS * f64::from(self.spec.audio.sampling_rate)) as usize;
+        for batch in batches(lengths.collect(), most) {
             let windows: Vec<_> = batch.iter().map(|&(file, window)| &files[file].1.windows[window]).collect();
             let samples: Vec<_> =
                 batch.iter().zip(&windows).map(|(&(file, _), window)| files[file].1.samples(window)).collect();
@@ -107,22 +106,19 @@ impl Recogniser {
     }
 }
 
-/// Windows by (file, window), those of like length together.
-fn batches(files: &[(usize, Prepared)], rate: f64) -> Vec<Vec<(usize, usize)>> {
-    let mut windows: Vec<(usize, (usize, usize))> = files
-        .iter()
-        .enumerate()
-        .flat_map(|(place, (_, file))| {
-            let lengths = file.windows.iter().map(|window| window.samples.len());
-            lengths.enumerate().map(move |(window, length)| (length, (place, window)))
-        })
-        .collect();
+/// Windows by (file, window), those of like length together, from each file's lengths in samples: at most `most` samples a
+/// batch, padding included, or one window.
+fn batches(files: Vec<Vec<usize>>, most: usize) -> Vec<Vec<(usize, usize)>> {
+    let mut windows: Vec<(usize, (usize, usize))> = Vec::new();
+    for (file, lengths) in files.into_iter().enumerate() {
+        windows.extend(lengths.into_iter().enumerate().map(|(window, length)| (length, (file, window))));
+    }
     windows.sort_by_key(|&(length, place)| (std::cmp::Reverse(length), place));
     let mut batches: Vec<Vec<(usize, usize)>> = Vec::new();
     let mut longest = 0;
     for (length, place) in windows {
         match batches.last_mut() {
-            Some(batch) if (batch.len() + 1) as f64 * longest as f64 <= BATCH_SECONDS * rate => batch.push(place),
+            Some(batch) if (batch.len() + 1) * longest <= most => batch.push(place),
             _ => {
                 longest = length;
                 batches.push(vec![place]);
@@ -130,4 +126,24 @@ fn batches(files: &[(usize, Prepared)], rate: f64) -> Vec<Vec<(usize, usize)>> {
         }
     }
     batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_window_is_in_one_batch_and_none_is_too_large() {
+        let files = vec![vec![5, 9], vec![30], vec![4], vec![9, 9, 9, 2]];
+        let batches = batches(files.clone(), 20);
+        let mut seen: Vec<(usize, usize)> = batches.iter().flatten().copied().collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [(0, 0), (0, 1), (1, 0), (2, 0), (3, 0), (3, 1), (3, 2), (3, 3)]);
+        for batch in &batches {
+            let longest = batch.iter().map(|&(file, window)| files[file][window]).max().unwrap();
+            assert!(batch.len() == 1 || batch.len() * longest <= 20, "{batch:?}");
+        }
+        // 30 alone, twice two of 9, then 5, 4 and 2.
+        assert_eq!(batches.len(), 4);
+    }
 }

@@ -146,6 +146,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// A system that gives no further thread.
+    pub(crate) fn no_thread(error: &std::io::Error) -> Error {
+        Error::Worker(format!("the system gives no further thread ({error}); lower the number of threads"))
+    }
+
     /// Whether the command or the recipe was wrong, rather than the work.
     pub fn is_usage(&self) -> bool {
         use klang_hub::Error as Hub;

@@ -4,8 +4,7 @@
 //! one file is decoded another is computed.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Sender, bounded};
@@ -14,7 +13,7 @@ use tch::Tensor;
 use crate::error::{Error, Result};
 use crate::in_order::InOrder;
 use crate::model::Recogniser;
-use crate::transcribe::{Prepared, Transcript};
+use crate::transcribe::{Prepared, Transcript, caught, prepare};
 
 /// Windows at a time, however many cores there are: each holds activations of its own, some 10 MB a second for Base.
 const MOST: usize = 4;
@@ -31,7 +30,7 @@ impl Recogniser {
         let work = Work::default();
         let count = match paths {
             // Alone, a file of one window is computed on all threads.
-            [path] => match self.prepare(path) {
+            [path] => match caught(path, || prepare(&self.spec, path)) {
                 Ok(file) => {
                     let count = file.windows.len();
                     work.lock().add(0, file);
@@ -45,15 +44,20 @@ impl Recogniser {
         let count = count.min(threads).clamp(1, MOST);
         let replicas = (0..count).map(|_| self.replica()).collect::<Result<Vec<_>>>()?;
         let share = (threads / count).max(1) as i32;
-        // Results wait here for their turn; a worker far ahead of the others waits as well.
         let (sender, receiver) = bounded(2 * count);
         std::thread::scope(|scope| {
-            for model in replicas {
+            for (number, model) in replicas.into_iter().enumerate() {
                 let (sender, work) = (sender.clone(), &work);
-                scope.spawn(move || {
+                let run = move || {
                     tch::set_num_threads(share);
                     work.run(&model, paths, &sender);
-                });
+                };
+                match std::thread::Builder::new().name("transcriber".into()).spawn_scoped(scope, run) {
+                    Ok(_) => {}
+                    // The others do its work.
+                    Err(_) if number > 0 => break,
+                    Err(error) => return Err(Error::no_thread(&error).into()),
+                }
             }
             drop(sender);
             for (place, result) in receiver.iter() {
@@ -158,7 +162,7 @@ impl Work {
     fn run(&self, model: &Recogniser, paths: &[PathBuf], results: &Sender<(usize, Result<Transcript>)>) {
         while let Some(task) = self.take(paths.len()) {
             let result = match task {
-                Task::Open(place) => match caught(&paths[place], || model.prepare(&paths[place])) {
+                Task::Open(place) => match caught(&paths[place], || prepare(&model.spec, &paths[place])) {
                     Ok(file) => {
                         self.opened(place, Some(file));
                         None
@@ -182,7 +186,7 @@ impl Work {
 
 impl Piece {
     /// The file's result, if this was its last window or the first to fail.
-    fn compute(self, model: &Recogniser, path: &std::path::Path) -> Option<Result<Transcript>> {
+    fn compute(self, model: &Recogniser, path: &Path) -> Option<Result<Transcript>> {
         let Open { file, progress, .. } = &*self.file;
         let lock = || progress.lock().unwrap_or_else(PoisonError::into_inner);
         if lock().failed {
@@ -208,12 +212,6 @@ impl Piece {
     }
 }
 
-/// A worker that died in silence would leave its file without a result.
-fn caught<R>(path: &std::path::Path, work: impl FnOnce() -> Result<R>) -> Result<R> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Error::Worker(format!("it panicked while transcribing {}", path.display()))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,7 +232,7 @@ mod tests {
     }
 
     /// Sounds whose text is not empty: of 1 s, of 70 s, no sound at all, of 3 s and of 45 s.
-    fn files(folder: &std::path::Path) -> Vec<PathBuf> {
+    fn files(folder: &Path) -> Vec<PathBuf> {
         let spec = hound::WavSpec {
             channels: 1,
             sample_rate: 16_000,
@@ -307,8 +305,8 @@ mod tests {
 
     #[test]
     fn who_stops_taking_stops_the_work() {
-        let folder = tempfile::tempdir().unwrap();
-        let paths = files(folder.path());
+        // More files than the channels hold: a worker whose receiver is gone must not wait.
+        let paths: Vec<PathBuf> = (0..100).map(|number| format!("nowhere/{number}.wav").into()).collect();
         for batched in [false, true] {
             let mut taken = 0;
             let mut take = |_: usize, _: Result<Transcript>| {
@@ -323,5 +321,20 @@ mod tests {
             assert!(stopped.unwrap_err().to_string().contains("enough"));
             assert_eq!(taken, 1);
         }
+    }
+
+    #[test]
+    fn windows_of_open_files_come_first_and_after_a_stop_nothing_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = prepare(&model(1).spec, &files(folder.path())[1]).unwrap();
+        let windows = long.windows.len();
+        let work = Work::default();
+        assert!(matches!(work.take(2), Some(Task::Open(0))));
+        work.opened(0, Some(long));
+        for number in 0..windows - 1 {
+            assert!(matches!(work.take(2), Some(Task::Compute(piece)) if piece.number == number));
+        }
+        work.stop();
+        assert!(work.take(2).is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! Audio files to text.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use klang_audio::normalise;
@@ -55,7 +56,7 @@ impl Prepared {
 
 impl Recogniser {
     /// Transcribes files, and hands each result over in the order of `paths`, with its place in it. A recording of more than
-    /// half a minute is computed in overlapping windows.
+    /// 20 s is computed in overlapping windows, unlike by [`crate::evaluate`], which computes utterances whole.
     ///
     /// # Errors
     /// What `take` returns as an error, after which no further file is begun; too little memory for a second model's
@@ -116,9 +117,15 @@ impl Recogniser {
         prepared.into_iter().enumerate().map(file).collect()
     }
 
-    pub(crate) fn prepare(&self, path: &Path) -> Result<Prepared> {
+    fn prepare(&self, path: &Path) -> Result<Prepared> {
         prepare(&self.spec, path)
     }
+}
+
+/// Does what is to be done for a file; a thread that died in silence would leave it without a result.
+pub(crate) fn caught<R>(path: &Path, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::Worker(format!("it panicked while transcribing {}", path.display()))))
 }
 
 /// Reads a file for a model.

@@ -1,9 +1,10 @@
 //! Long recordings in overlapping windows.
 //!
-//! Attention over a whole recording takes time and, beside a mask, memory with the square of its length. A window of half a
-//! minute holds more context than models are fine-tuned on. What is computed near a cut lacks its neighbours, and is dropped:
-//! windows overlap, and each frame's logits come from a window in which it stands inside. A recording of one window is
-//! computed as it is.
+//! Attention over a whole recording takes time and, beside a mask, memory with the square of its length. A window of 20 s
+//! holds more context than models are fine-tuned on. What is computed near a cut lacks its neighbours, and is dropped:
+//! windows overlap, and each frame's logits come from a window in which it stands inside. What is left of the difference is
+//! attention's, which ends with the window, and that of the group norm of Base's first convolution, whose statistics are the
+//! window's. A recording of one window is computed as it is.
 
 use std::ops::Range;
 
@@ -12,11 +13,12 @@ use tch::Tensor;
 
 use crate::error::Result;
 
-/// Seconds of audio that are computed at a time. Shorter ones spend more on what they drop, longer ones on attention.
-const SECONDS: f64 = 30.0;
+/// Seconds of audio that are computed at a time. Shorter windows spend more on what they drop, longer ones on attention and
+/// on activations that leave the caches.
+const SECONDS: f64 = 20.0;
 
 /// Seconds on either side of a cut that are computed and dropped. The positional convolution looks 1.28 s away.
-const CONTEXT: f64 = 2.0;
+const CONTEXT: f64 = 1.5;
 
 /// A part of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ mod tests {
     #[test]
     fn what_fits_is_computed_as_it_is() {
         let config = ModelConfig::default();
-        for samples in [400, 401, 16_000, 480_079] {
+        for samples in [400, 401, 16_000, 320_000] {
             let whole = Window { samples: 0..samples, kept: 0..config.frames(samples as i64) };
             assert_eq!(windows(&config, samples, RATE), [whole]);
         }
@@ -77,13 +79,13 @@ mod tests {
     fn every_frame_counts_once_and_in_its_place() {
         for config in [ModelConfig::default(), ModelConfig::of_size("tiny").unwrap()] {
             let step = config.samples_per_frame();
-            for samples in [482_000usize, 500_123, 960_000, 1_000_007, 57_600_000] {
+            for samples in [322_000usize, 500_123, 960_000, 1_000_007, 57_600_000] {
                 let windows = windows(&config, samples, RATE);
                 assert!(windows.len() > 1);
                 let mut next = 0;
                 for window in &windows {
                     let Range { start, end } = window.samples;
-                    assert!(end <= samples && end - start <= 30 * RATE as usize + config.minimum_samples() as usize);
+                    assert!(end <= samples && end - start <= 20 * RATE as usize + config.minimum_samples() as usize);
                     // A frame of the window is one of the recording's: they start on the same samples.
                     assert_eq!(start as i64 % step, 0);
                     let first = start as i64 / step;
@@ -91,8 +93,8 @@ mod tests {
                     next = first + window.kept.end;
                     let own = config.frames((end - start) as i64);
                     assert!(window.kept.end <= own);
-                    // What is dropped lies at cuts alone, and is two seconds long.
-                    let context = 2 * i64::from(RATE) / step;
+                    // What is dropped lies at cuts alone, and is a second and a half long.
+                    let context = 3 * i64::from(RATE) / 2 / step;
                     assert_eq!(window.kept.start, if start == 0 { 0 } else { context });
                     assert_eq!(own - window.kept.end, if end == samples { 0 } else { context });
                 }

@@ -172,9 +172,8 @@ impl Worker {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("replica".into()).spawn(work).map_err(|error| {
-            Error::Worker(format!("the system gives no further thread ({error}); lower `threads` in the recipe"))
-        })?;
+        let thread = std::thread::Builder::new().name("replica".into()).spawn(work);
+        let thread = thread.map_err(|error| Error::no_thread(&error))?;
         Ok(Worker { jobs: Some(jobs), parts: Some(parts), thread: Some(thread) })
     }
 
