@@ -49,11 +49,13 @@ impl Heard {
 }
 
 /// A digest of everything about a model that decides its features: the convolutions' weights, the configuration that says
-/// how they are applied, the kind they compute in, and [`FORMAT`].
+/// how they are applied, the kind they compute in, klang's version, and [`FORMAT`].
 pub(super) fn of_convolutions(model: &Recogniser) -> Result<[u8; 32]> {
     let config = &model.spec.config;
     let applied = serde_json::json!({
         "format": FORMAT,
+        // Another version may compute other bits.
+        "klang": env!("CARGO_PKG_VERSION"),
         "kind": format!("{:?}", model.compute.kind),
         "little_endian": cfg!(target_endian = "little"),
         "feat_extract_norm": config.feat_extract_norm,

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -64,10 +64,19 @@ impl Disk {
     pub(super) fn open(folder: &Path, header: Header, limit: u64) -> Result<Disk> {
         files::make_folder(folder)?;
         let path = folder.join(header.name());
-        let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true).open(&path).map_err(Error::io(&path))?;
         let mut warnings = Vec::new();
+        let mut may = true;
+        let file = match OpenOptions::new().read(true).append(true).create(true).open(&path) {
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+                // Someone else's, perhaps: what it holds is as good.
+                may = false;
+                File::open(&path).inspect(|_| warnings.push(failed(&path, &error)))
+            }
+            opened => opened,
+        };
+        let file = file.map_err(Error::io(&path))?;
         let mut writes = match file.try_lock() {
+            _ if !may => false,
             Ok(()) => true,
             Err(why) => {
                 let why = match why {

@@ -64,7 +64,8 @@ impl FrozenFeatures {
         }
         let mib = if is_heard_again(&recipe.data.augment) { recipe.data.feature_cache_mib } else { 0 };
         let limit = (mib as u64).saturating_mul(1 << 20);
-        let folder = recipe.data.feature_cache_dir.as_deref().filter(|_| limit > 0);
+        let unused = why_not_kept(recipe, model, learnt);
+        let folder = recipe.data.feature_cache_dir.as_deref().filter(|_| unused.is_none());
         let disk = match folder {
             Some(folder) => Some(Disk::open(folder, Header::new(model, of_convolutions(model)?), limit)?),
             None => None,
