@@ -123,6 +123,13 @@ impl Recogniser {
 
     /// Writes the model as a folder of a temporary name in `place`.
     pub(crate) fn write_in(&self, place: &Path, own: Own) -> Result<tempfile::TempDir> {
+        if self.compute.int8 {
+            // Their fp32 weights are given up, and stand as zeros.
+            return Err(Error::Model {
+                path: place.into(),
+                message: "a model in int8 cannot be written; open it in fp32".into(),
+            });
+        }
         files::make_folder(place)?;
         let fresh =
             tempfile::Builder::new().prefix(".model-").suffix(".tmp").tempdir_in(place).map_err(Error::io(place))?;
