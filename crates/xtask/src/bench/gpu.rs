@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use crate::refusal::Refusal;
 
@@ -107,30 +108,39 @@ pub fn watched<T>(device: Device, work: impl FnOnce() -> Result<T>) -> Result<(T
     Ok((done, Some(watch.end()?)))
 }
 
-/// An nvidia-smi that looks again and again, ended with it.
-struct Watch(Option<Child>);
+/// An nvidia-smi that looks again and again, ended with it, and the file that it writes to: a pipe that nobody reads would
+/// hold it up after some minutes.
+struct Watch {
+    looking: Option<Child>,
+    said: NamedTempFile,
+}
 
 impl Watch {
     fn start() -> Result<Watch> {
         let mut command = nvidia_smi("utilization.gpu,memory.used");
-        command.args(["-lms", LOOK_EVERY]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        Ok(Watch(Some(command.spawn().context("cannot start nvidia-smi")?)))
+        let said = NamedTempFile::new().context("cannot make a temporary file")?;
+        let output = said.reopen().context("cannot open a temporary file")?;
+        command.args(["-lms", LOOK_EVERY]).stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
+        Ok(Watch { looking: Some(command.spawn().context("cannot start nvidia-smi")?), said })
     }
 
     fn end(mut self) -> Result<GpuUse> {
-        let Some(mut child) = self.0.take() else { return Ok(GpuUse { busy: None, peak_mib: None }) };
-        child.kill().context("cannot end nvidia-smi")?;
-        let said = child.wait_with_output().context("cannot read what nvidia-smi said")?;
-        Ok(GpuUse::parse(&String::from_utf8_lossy(&said.stdout)))
+        self.stop();
+        let said = std::fs::read(self.said.path()).context("cannot read what nvidia-smi said")?;
+        Ok(GpuUse::parse(&String::from_utf8_lossy(&said)))
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut child) = self.looking.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.stop();
     }
 }
 
