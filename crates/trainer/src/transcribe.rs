@@ -95,7 +95,7 @@ impl Recogniser {
     /// What stands at every named place of the model for some files, computed as one padded batch.
     ///
     /// # Errors
-    /// As [`Recogniser::transcribe`].
+    /// A file that cannot be read or is too short for a frame; libtorch's own.
     pub fn file_stages(&self, paths: &[impl AsRef<Path>]) -> Result<Vec<FileStages>> {
         let prepared = paths.iter().map(|path| self.prepare(path.as_ref())).collect::<Result<Vec<Prepared>>>()?;
         let samples: Vec<&[f32]> = prepared.iter().map(|file| file.samples.as_slice()).collect();
