@@ -5,6 +5,7 @@
 //! Formats are told apart by their first bytes, never by the file's name. What a header claims is never believed beyond
 //! what the file holds, every error names its file, and what is odd but usable comes back as a [`Warning`].
 //!
+//! [`LogMel`] gives the spectra that pretraining takes its targets from, [`pauses`] where a long recording can be cut.
 //! [`augment`] changes speed and adds noise in training; [`normalise`] gives the zero mean and unit variance that some
 //! checkpoints expect.
 
@@ -12,8 +13,10 @@ pub mod augment;
 mod container;
 mod error;
 mod load;
+mod log_mel;
 mod mix;
 mod normalise;
+mod pauses;
 mod resample;
 mod riff;
 mod stream;
@@ -23,7 +26,9 @@ mod waveform;
 
 pub use error::Error;
 pub use load::{Decoded, Info, Segment, decode, load, probe};
+pub use log_mel::LogMel;
 pub use normalise::normalise;
+pub use pauses::pauses;
 pub use resample::{resample, resampled_len};
 pub use warning::Warning;
 pub use wav::write_wav;

@@ -3,6 +3,7 @@
 mod augmentation;
 mod compressed;
 mod hostile;
+mod log_mel;
 mod resampling;
 mod signals;
 mod truncated;
