@@ -17,6 +17,15 @@ pub struct FeatureProjection {
     dropout: f64,
 }
 
+/// What the projection gives.
+#[derive(Debug)]
+pub struct Projected {
+    /// The features behind their norm (batch, frame, feature).
+    pub normed: Tensor,
+    /// (batch, frame, channel).
+    pub projected: Tensor,
+}
+
 impl FeatureProjection {
     /// Registers the parameters under `path`.
     ///
@@ -34,12 +43,16 @@ impl FeatureProjection {
         })
     }
 
-    /// (batch, frame, feature) to (batch, frame, channel); no noise means evaluation.
+    /// (batch, frame, feature) to the same behind the norm and to (batch, frame, channel); no noise means evaluation.
     ///
     /// # Errors
     /// When libtorch refuses the shapes.
-    pub fn forward(&self, features: &Tensor, noise: Option<&Noise>) -> Result<Tensor> {
-        let normed = self.layer_norm.as_ref().map(|norm| norm.forward(features)).transpose()?;
-        dropout(self.projection.forward(normed.as_ref().unwrap_or(features))?, self.dropout, noise)
+    pub fn forward(&self, features: &Tensor, noise: Option<&Noise>) -> Result<Projected> {
+        let normed = match &self.layer_norm {
+            Some(norm) => norm.forward(features)?,
+            None => features.shallow_clone(),
+        };
+        let projected = dropout(self.projection.forward(&normed)?, self.dropout, noise)?;
+        Ok(Projected { normed, projected })
     }
 }

@@ -67,6 +67,33 @@ pub fn initialise_linear(name: &str, weight: &Tensor, bias: &Tensor, config: &Mo
     fill(&format!("{name}.bias"), bias, Start::Constant(0.0), seed)
 }
 
+/// Fills the parameters of wav2vec 2.0's objective as transformers does: the codes uniform in [0, 1), what picks them normal,
+/// the projections as PyTorch's linear layers; `name` is a parameter's name from the root of all names.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn initialise_contrastive(parameters: &[(String, Tensor)], config: &ModelConfig, seed: u64) -> Result<()> {
+    for (name, tensor) in parameters {
+        let input = match name.split('.').next() {
+            Some("project_hid") => config.hidden_size,
+            _ => config.contrastive.codevector_dim,
+        };
+        let start = match name.as_str() {
+            "quantizer.codevectors" => Start::Unit,
+            "quantizer.weight_proj.weight" => Start::Normal { deviation: 1.0 },
+            "quantizer.weight_proj.bias" => ZERO,
+            _ => Start::Uniform { bound: (1.0 / input as f64).sqrt() },
+        };
+        fill(name, tensor, start, seed)?;
+    }
+    Ok(())
+}
+
+/// Fills a tensor uniformly between −`bound` and `bound`.
+pub(crate) fn fill_uniform(name: &str, tensor: &Tensor, bound: f64, seed: u64) -> Result<()> {
+    fill(name, tensor, Start::Uniform { bound }, seed)
+}
+
 fn fill(name: &str, tensor: &Tensor, start: Start, seed: u64) -> Result<()> {
     let mut tensor = tensor.shallow_clone();
     // Neither libtorch's generator, which all threads share, nor the device's: a seed means the same weights everywhere.
@@ -196,7 +223,7 @@ fn conv_layer(name: &str) -> Option<usize> {
 }
 
 /// A generator's seed from (seed, name): FNV-1a, whose only duty here is to differ between names.
-fn seed_of(seed: u64, name: &str) -> u64 {
+pub(crate) fn seed_of(seed: u64, name: &str) -> u64 {
     let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

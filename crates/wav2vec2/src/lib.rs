@@ -30,6 +30,7 @@ mod noise;
 mod norm;
 mod parameters;
 mod positional;
+mod pretraining;
 mod recomputed;
 mod relative_position;
 mod slices;
@@ -39,7 +40,7 @@ pub use config::{Family, FeatureNorm, ModelConfig};
 pub use encoder::{KlRates, SiteRate, TransformerOutput};
 pub use error::{Error, Result};
 pub use frames::{Frames, WaveformBatch, convolved};
-pub use initialise::{initialise, initialise_linear};
+pub use initialise::{initialise, initialise_contrastive, initialise_linear};
 pub use int8::is_available as has_int8;
 pub use linear::Linear;
 pub use lora::{LoraConfig, Projection};
@@ -48,4 +49,8 @@ pub use model::{EncoderOutput, Features, Pass, Stages, TrainingPass, Wav2Vec2};
 pub use noise::{Noise, dropout};
 pub use norm::{Every, KlNorm, KlNormConfig, Layers, LogSigma, Norm, NormConfig, Normed, Site, Statistics};
 pub use parameters::{Path, Store};
+pub use pretraining::{
+    BestRq, BestRqConfig, Contrastive, ContrastiveBatch, ContrastiveConfig, Gumbel, MaskedFrames, Prediction,
+    Quantised, Quantiser, feature_penalty, spread,
+};
 pub use recomputed::{Recomputed, add_gradients};

@@ -23,6 +23,11 @@ impl Spans {
     /// The number of spans is `share · size / length`, its fraction rounded up by chance; their starts are distinct and
     /// no span leaves the axis. An axis shorter than a span is left whole: a short clip must not vanish.
     pub fn draw(&self, size: usize, random: &mut impl Rng) -> Vec<bool> {
+        self.draw_at_least(0, size, random)
+    }
+
+    /// As [`Spans::draw`], with at least `least` spans where the axis has room for as many side by side.
+    pub fn draw_at_least(&self, least: usize, size: usize, random: &mut impl Rng) -> Vec<bool> {
         let mut mask = vec![false; size];
         let expected = self.share * size as f64 / self.length as f64;
         // Drawn whether or not it is used, so that a clip's length does not shift what comes after.
@@ -31,7 +36,7 @@ impl Spans {
             return mask;
         }
         let starts = size - self.length + 1;
-        let wanted = wanted.min(size / self.length).min(starts);
+        let wanted = wanted.max(least).min(size / self.length).min(starts);
         for start in distinct(starts, wanted, random) {
             mask[start..start + self.length].fill(true);
         }

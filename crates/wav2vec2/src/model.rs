@@ -6,7 +6,7 @@ use crate::config::ModelConfig;
 use crate::encoder::{Encoder, KlRates, TransformerOutput};
 use crate::error::Result;
 use crate::feature_encoder::FeatureEncoder;
-use crate::feature_projection::FeatureProjection;
+use crate::feature_projection::{FeatureProjection, Projected};
 use crate::frames::{Frames, WaveformBatch};
 use crate::linear::cast;
 use crate::noise::Noise;
@@ -46,6 +46,8 @@ pub struct TrainingPass {
 pub enum Pass<'a> {
     /// No dropout, no mask, no noise: the same input gives the same output.
     Evaluation,
+    /// As in evaluation, with frames replaced by the mask embedding: (batch, frame), true where masked.
+    Masked(&'a Tensor),
     /// With what was drawn for this step.
     Training(&'a TrainingPass),
 }
@@ -77,7 +79,9 @@ pub struct Features {
 pub struct Stages {
     /// The convolutions' features (batch, frame, feature).
     pub features: Tensor,
-    /// After the feature projection (batch, frame, channel).
+    /// The features behind the feature projection's norm (batch, frame, feature).
+    pub normed: Tensor,
+    /// After the feature projection (batch, frame, channel), before anything is masked.
     pub projected: Tensor,
     /// The encoder's output.
     pub output: EncoderOutput,
@@ -135,21 +139,20 @@ impl Wav2Vec2 {
     /// # Errors
     /// When libtorch refuses the shapes or cannot allocate.
     pub fn encode(&self, features: Features, pass: Pass) -> Result<Stages> {
-        let training = match pass {
-            Pass::Evaluation => None,
-            Pass::Training(drawn) => Some(drawn),
+        let (training, time_mask, channel_mask) = match pass {
+            Pass::Evaluation => (None, None, None),
+            Pass::Masked(mask) => (None, Some(mask), None),
+            Pass::Training(drawn) => (Some(drawn), drawn.time_mask.as_ref(), drawn.channel_mask.as_ref()),
         };
         with_gradient(learns(pass), || {
             let Features { hidden: features, lengths } = features;
             let frames = Frames::new(lengths, features.size()[1], features.device())?;
-            let projected = self.feature_projection.forward(&features, training.map(|drawn| &drawn.noise))?;
-            let hidden = match training {
-                Some(drawn) => self.mask(projected.shallow_clone(), drawn)?,
-                None => projected.shallow_clone(),
-            };
+            let noise = training.map(|drawn| &drawn.noise);
+            let Projected { normed, projected } = self.feature_projection.forward(&features, noise)?;
+            let hidden = self.mask(projected.shallow_clone(), time_mask, channel_mask)?;
             let TransformerOutput { hidden, kl, recomputed } = self.encoder.forward(hidden, &frames, training)?;
             let output = EncoderOutput { hidden, lengths: frames.lengths, kl, recomputed };
-            Ok(Stages { features, projected, output })
+            Ok(Stages { features, normed, projected, output })
         })
     }
 
@@ -172,13 +175,13 @@ impl Wav2Vec2 {
         }
     }
 
-    fn mask(&self, hidden: Tensor, drawn: &TrainingPass) -> Result<Tensor> {
+    fn mask(&self, hidden: Tensor, time: Option<&Tensor>, channel: Option<&Tensor>) -> Result<Tensor> {
         let kind: Kind = hidden.kind();
-        let hidden = match &drawn.time_mask {
+        let hidden = match time {
             Some(mask) => cast(&self.mask_embedding, kind)?.f_where_self(&mask.f_unsqueeze(-1)?, &hidden)?,
             None => hidden,
         };
-        Ok(match &drawn.channel_mask {
+        Ok(match channel {
             Some(mask) => hidden.f_masked_fill(&mask.f_unsqueeze(1)?, 0.0)?,
             None => hidden,
         })
@@ -188,7 +191,7 @@ impl Wav2Vec2 {
 /// Whether anything of the encoder learns in a pass; in evaluation that is the caller's to say.
 fn learns(pass: Pass) -> bool {
     match pass {
-        Pass::Evaluation => true,
+        Pass::Evaluation | Pass::Masked(_) => true,
         Pass::Training(drawn) => drawn.encoder_learns,
     }
 }

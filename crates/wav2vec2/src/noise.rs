@@ -115,6 +115,25 @@ impl Noise {
     }
 }
 
+impl Noise {
+    /// Standard Gumbel numbers, −ln(−ln u), in fp32 on `device`.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn gumbel(&self, shape: &[i64], device: Device) -> Result<Tensor> {
+        let Some(generator) = self.generator() else {
+            let uniform = Tensor::f_rand(shape, (Kind::Float, device))?.f_clamp(1e-7, 1.0 - 1e-7)?;
+            return Ok(uniform.f_log()?.f_neg()?.f_log()?.f_neg()?);
+        };
+        let mut generator = generator.borrow_mut();
+        // The middle of one of 2³² steps: never 0 and never 1.
+        let uniform = |word: u32| (f64::from(word) + 0.5) / 4_294_967_296.0;
+        let values: Vec<f32> =
+            (0..shape.iter().product()).map(|_: i64| -(-uniform(generator.next_u32()).ln()).ln() as f32).collect();
+        Ok(Tensor::f_from_slice(&values)?.f_view(shape)?.f_to_device(device)?)
+    }
+}
+
 /// Standard normal numbers in rows, each of which can be gone to.
 #[derive(Clone)]
 pub(crate) struct Normals {
@@ -270,6 +289,16 @@ mod tests {
             let given = table[(share * STEPS as f64) as usize];
             assert!((given - quantile).abs() < 2.0 / (STEPS as f64 * density), "{given} for {quantile}");
         }
+    }
+
+    #[test]
+    fn gumbel_numbers_have_the_moments_of_their_distribution() {
+        let drawn = noise(1).gumbel(&[1000, 1000], Device::Cpu).unwrap().to_kind(Kind::Double);
+        // Mean γ = 0.5772, variance π²/6 = 1.6449; deviations of their estimates from 10⁶ draws: 1.3e-3, and, with a kurtosis
+        // of 5.4, √(4.4 × 1.6449² × 10⁻⁶) = 3.4e-3; six of each.
+        let (mean, variance) = (drawn.mean(Kind::Double).double_value(&[]), drawn.var(true).double_value(&[]));
+        assert!((mean - 0.577_216).abs() < 8e-3 && (variance - 1.644_934).abs() < 2.1e-2, "{mean} {variance}");
+        assert!(noise(2).gumbel(&[3], Device::Cpu).unwrap().equal(&noise(2).gumbel(&[3], Device::Cpu).unwrap()));
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn load(variant: &str, norm: NormConfig) -> Model {
 impl Model {
     fn forward(&self, samples: &Tensor, lengths: &[i64]) -> (BTreeMap<&'static str, Tensor>, Vec<i64>) {
         let batch = WaveformBatch { samples: samples.shallow_clone(), lengths: lengths.to_vec() };
-        let Stages { features, projected, output } = self.encoder.stages(&batch, Pass::Evaluation).unwrap();
+        let Stages { features, projected, output, .. } = self.encoder.stages(&batch, Pass::Evaluation).unwrap();
         let logits = self.head.forward(&output.hidden).unwrap();
         (STAGES.into_iter().zip([features, projected, output.hidden, logits]).collect(), output.lengths)
     }

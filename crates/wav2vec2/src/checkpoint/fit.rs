@@ -33,7 +33,7 @@ impl Checkpoint {
     ///
     /// Only these may be missing: the head with [`Head::Fresh`]; KL-Norm's own parameters where the checkpoint has a
     /// LayerNorm (γ and β then come from it), and of another KL-Norm those whose start changes nothing (a; U and V where it
-    /// has neither); adapters and low-rank factors when it has none at all; the mask embedding. Only these may be extra: the
+    /// has neither); adapters and low-rank factors when it has none at all; what pretraining adds, likewise; the mask embedding. Only these may be extra: the
     /// head with [`Head::Fresh`]; pretraining's quantiser and projections; the mask embedding; KL-Norm's a and s, which
     /// evaluation never sees, and all of one whose fold a LayerNorm has taken.
     ///
@@ -78,6 +78,8 @@ impl Checkpoint {
                 None if names::is_mask_embedding(name)
                     || names::is_lora(name)
                     || (names::is_adapter(name) && !adapted)
+                    || names::pretraining_part(name)
+                        .is_some_and(|part| !tensors.keys().any(|other| other.starts_with(part)))
                     || own_of_kl_norm(
                         name,
                         holds(&tensors, name, "gamma"),

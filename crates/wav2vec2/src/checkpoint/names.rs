@@ -8,8 +8,9 @@ use crate::norm::KL_NORM;
 
 /// The root of the head's names.
 const HEAD: &str = "lm_head.";
-/// Parts of `Wav2Vec2ForPreTraining` that fine-tuning has no use for: the quantiser and the projections to and from it.
-const PRETRAINING: [&str; 3] = ["quantizer.", "project_q.", "project_hid."];
+/// What pretraining adds to an encoder, of which fine-tuning has no use: the quantiser and the projections of
+/// `Wav2Vec2ForPreTraining`, and all of BEST-RQ.
+const PRETRAINING: [&str; 4] = ["quantizer.", "project_q.", "project_hid.", "best_rq."];
 
 /// Whether the checkpoint is of a bare encoder, whose names lack the family's root.
 pub(super) fn is_bare<'a>(names: impl IntoIterator<Item = &'a str>, root: &str) -> bool {
@@ -33,8 +34,14 @@ pub(super) fn is_head(name: &str) -> bool {
     name.starts_with(HEAD)
 }
 
+/// Whether a parameter belongs to what pretraining adds.
 pub(super) fn is_pretraining(name: &str) -> bool {
     PRETRAINING.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The part of pretraining's that a parameter belongs to, if it is of any: all of it stands in a checkpoint, or nothing.
+pub(super) fn pretraining_part(name: &str) -> Option<&'static str> {
+    PRETRAINING.into_iter().find(|prefix| name.starts_with(prefix))
 }
 
 /// transformers leaves the mask embedding out of models that were not made to be masked.

@@ -60,6 +60,17 @@ impl Family {
         }
     }
 
+    /// transformers' class without a head, or with wav2vec 2.0's objective where a model carries it.
+    pub fn pretraining_architecture(self, contrastive: bool) -> &'static str {
+        match self {
+            Family::Wav2Vec2 if contrastive => "Wav2Vec2ForPreTraining",
+            Family::Wav2Vec2 => "Wav2Vec2Model",
+            Family::Hubert => "HubertModel",
+            Family::WavLm => "WavLMModel",
+            Family::Data2VecAudio => "Data2VecAudioModel",
+        }
+    }
+
     /// Adds to a config.json what the family's members do not state because they know no other.
     pub(super) fn complete(self, config: &mut Map<String, Value>) {
         if self == Family::Data2VecAudio {
@@ -76,6 +87,14 @@ impl Family {
             "conv_pos_batch_norm" | "feat_proj_layer_norm" => self == Family::Hubert,
             "num_buckets" | "max_bucket_distance" => self == Family::WavLm,
             "adapter_attn_dim" => matches!(self, Family::Wav2Vec2 | Family::Hubert),
+            "num_codevectors_per_group"
+            | "num_codevector_groups"
+            | "codevector_dim"
+            | "proj_codevector_dim"
+            | "contrastive_logits_temperature"
+            | "num_negatives"
+            | "diversity_loss_weight"
+            | "feat_quantizer_dropout" => matches!(self, Family::Wav2Vec2 | Family::WavLm),
             "do_stable_layer_norm" | "feat_extract_norm" => self != Family::Data2VecAudio,
             _ => true,
         }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Result};
 use crate::lora::LoraConfig;
 use crate::norm::NormConfig;
+use crate::pretraining::ContrastiveConfig;
 
 pub use family::Family;
 
@@ -90,6 +91,9 @@ pub struct ModelConfig {
     pub add_adapter: bool,
     /// Width of the adapters in the blocks: 16 in MMS, absent elsewhere.
     pub adapter_attn_dim: Option<i64>,
+    /// What pretraining by wav2vec 2.0's objective adds.
+    #[serde(flatten)]
+    pub contrastive: ContrastiveConfig,
     /// Low-rank factors beside attention's projections while they are learnt; saved models have them merged.
     #[serde(skip)]
     pub lora: Option<LoraConfig>,
@@ -132,6 +136,7 @@ impl Default for ModelConfig {
             initializer_range: 0.02,
             add_adapter: false,
             adapter_attn_dim: None,
+            contrastive: ContrastiveConfig::default(),
             lora: None,
             norm: NormConfig::LayerNorm,
         }

@@ -11,6 +11,16 @@ Each folder holds a checkpoint as transformers writes it, and stages.safetensors
 Kinds whose convolutions see no padding (layer norms over channels, one positional convolution) are run as one padded
 batch with its attention mask. Where transformers lets padding reach real frames (group norm over time, data2vec's stacked
 positional convolutions, a batch norm before one) each utterance is run alone: only its own values are right.
+
+pretraining-group and pretraining-layer hold a Wav2Vec2ForPreTraining and one batch of it in training mode: samples,
+lengths, the mask (row, frame), negatives (row, frame, negative; frames of the same row, 0 where nothing is masked), the
+Gumbel noise (row, frame, group, codevector), the temperature, what transformers computes with these, and gradients of the
+loss. Under evaluation.: the same without noise. The three rows of pretraining-group are of one length. Computed in float64:
+transformers leaves a negative out whose projected vector is the positive's to the bit, which in float32 equal vectors are
+not always, as the sums of a matrix product depend on the row.
+
+best-rq/stages.safetensors: labels of random features (frame, width) by a random projection (width, codevector width) and a
+random codebook (codevector, codevector width) as in Chiu et al. 2022, arXiv:2202.01855, by numpy in float64.
 """
 
 import argparse
@@ -18,12 +28,14 @@ import pathlib
 import re
 import sys
 
+import numpy
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
-    Data2VecAudioConfig, Data2VecAudioForCTC, HubertConfig, HubertForCTC, Wav2Vec2Config, Wav2Vec2ForCTC, WavLMConfig,
-    WavLMForCTC,
+    Data2VecAudioConfig, Data2VecAudioForCTC, HubertConfig, HubertForCTC, Wav2Vec2Config, Wav2Vec2ForCTC,
+    Wav2Vec2ForPreTraining, WavLMConfig, WavLMForCTC,
 )
+from transformers.models.wav2vec2.modeling_wav2vec2 import _sample_negative_indices
 
 HERE = pathlib.Path(__file__).parent
 LENGTHS = [4000, 400, 2613, 1039]  # 12, 1, 7 and 2 frames
@@ -60,6 +72,21 @@ GRADIENTS = [
     "encoder.layers.1.attention.gru_rel_pos_const", "encoder.layers.0.feed_forward.intermediate_dense.bias",
     "encoder.layers.1.adapter_layer.linear_1.weight", "encoder.layers.1.final_layer_norm.weight", "encoder.layer_norm.bias",
 ]
+PRETRAINING = {  # the last: samples of each row, 12, 7 and 10 frames where they differ
+    "pretraining-group": (GROUP_POST, [4000, 4000, 4000]),
+    "pretraining-layer": (LAYER_PRE, [4000, 2613, 3300]),
+}
+MASKED = [[1, 2, 3, 6, 7, 8, 9], [0, 1, 3, 4, 6], [2, 3, 4, 7, 8, 9]]
+QUANTISER = dict(
+    num_codevectors_per_group=5, num_codevector_groups=2, codevector_dim=6, proj_codevector_dim=7, num_negatives=4,
+    contrastive_logits_temperature=0.1, diversity_loss_weight=0.1, hidden_dropout=0.0, attention_dropout=0.0,
+    activation_dropout=0.0, feat_proj_dropout=0.0, feat_quantizer_dropout=0.0, final_dropout=0.0, layerdrop=0.0,
+)
+TEMPERATURE = 1.7  # and the seed is one whose model uses several codevectors
+PRETRAINING_GRADIENTS = [f"wav2vec2.{key}" for key in [*GRADIENTS, "masked_spec_embed"]] + [
+    "quantizer.codevectors", "quantizer.weight_proj.weight", "quantizer.weight_proj.bias", "project_q.weight",
+    "project_hid.weight", "project_hid.bias",
+]
 
 
 def run(model, samples, mask):
@@ -72,8 +99,9 @@ def run(model, samples, mask):
     return dict(features=features, projected=projected, hidden=hidden, logits=model.lm_head(hidden))
 
 
-def make(name, classes, variant):
-    torch.manual_seed(7)
+def small(name, classes, variant, seed=7):
+    """A random model, written to the folder of that name."""
+    torch.manual_seed(seed)
     config_class, model_class = classes
     config = config_class(
         vocab_size=11, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
@@ -89,7 +117,11 @@ def make(name, classes, variant):
     folder = HERE / name
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
+    return folder, model
 
+
+def make(name, classes, variant):
+    folder, model = small(name, classes, variant)
     samples = torch.zeros(len(LENGTHS), max(LENGTHS))
     for row, length in enumerate(LENGTHS):
         samples[row, :length] = torch.randn(length) * (0.3 + row)
@@ -121,6 +153,77 @@ def make(name, classes, variant):
         if full in parameters:
             stages[f"gradient.{full}"] = parameters[full].grad.contiguous()
     save_file(stages, folder / "stages.safetensors", metadata={"seed": "7", "torch": torch.__version__})
+
+
+def make_pretraining(name, variant, lengths):
+    folder, model = small(name, (Wav2Vec2Config, Wav2Vec2ForPreTraining), {**variant, **QUANTISER}, seed=14)
+    model.double().set_gumbel_temperature(TEMPERATURE)
+    vectors = []  # of the last call, before their projection
+    model.project_q.register_forward_pre_hook(lambda module, inputs: vectors.__setitem__(slice(None), inputs))
+    samples, frames, negatives = torch.zeros(len(lengths), max(lengths)), 12, QUANTISER["num_negatives"]
+    mask = torch.zeros(len(lengths), frames, dtype=torch.bool)
+    for row, length in enumerate(lengths):
+        samples[row, :length] = torch.randn(length) * (0.3 + row)
+        mask[row, MASKED[row]] = True
+        assert max(MASKED[row]) < model._get_feat_extract_output_lengths(length)
+    numpy.random.seed(14)
+    drawn = torch.from_numpy(_sample_negative_indices(mask.shape, negatives, mask.numpy())).long()
+    within = drawn - frames * torch.arange(len(lengths))[:, None, None]
+    for row, frame in mask.nonzero().tolist():
+        assert frame not in within[row, frame] and mask[row, within[row, frame]].all()
+    assert (within[~mask] == 0).all()
+    noise = -torch.empty(len(lengths), frames, 2, 5).exponential_().log()
+
+    def gumbel_softmax(logits, tau, hard):  # torch's own, but for where the noise is from
+        noisy = logits + noise.view(logits.shape)
+        soft = (noisy / tau).softmax(-1)
+        best = noisy.topk(2).values
+        assert hard and (best[:, 0] - best[:, 1]).min() > 1e-3  # so that rounding changes no choice
+        return torch.zeros_like(logits).scatter_(-1, soft.max(-1, keepdim=True)[1], 1.0) - soft.detach() + soft
+
+    def forward():
+        attention = (torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]).long()
+        attention = attention if len(set(lengths)) > 1 else None
+        out = model(samples.double(), attention_mask=attention, mask_time_indices=mask, sampled_negative_indices=drawn)
+        same, left_out = [(x[:, :, None] == x.flatten(0, 1)[drawn]).all(-1)[mask]
+                          for x in (vectors[0], out.projected_quantized_states)]
+        assert same.any() and same.sum() < same.numel() / 2 and (same == left_out).all()
+        results = dict(loss=out.loss, contrastive_loss=out.contrastive_loss, diversity_loss=out.diversity_loss,
+                       perplexity=out.codevector_perplexity)
+        return {key: value.detach().float() for key, value in results.items()}, out.loss
+
+    torch.nn.functional.gumbel_softmax, original = gumbel_softmax, torch.nn.functional.gumbel_softmax
+    model.train()
+    results, loss = forward()
+    torch.nn.functional.gumbel_softmax = original
+    loss.backward()
+    stages = {"samples": samples, "lengths": torch.tensor(lengths), "mask": mask, "negatives": within, "gumbel": noise,
+              "temperature": torch.tensor(TEMPERATURE), **results}
+    parameters = dict(model.named_parameters())
+    gradients = {key: parameters[key].grad.float() for key in PRETRAINING_GRADIENTS if key in parameters}
+    stages |= {f"gradient.{key}": value.contiguous() for key, value in gradients.items()}
+    model.eval()
+    stages |= {f"evaluation.{key}": value for key, value in forward()[0].items()}
+    save_file(stages, folder / "stages.safetensors", metadata={"seed": "14", "torch": torch.__version__})
+
+
+def make_best_rq():
+    folder = HERE / "best-rq"
+    folder.mkdir(exist_ok=True)
+    random, bound = numpy.random.default_rng(7), (6 / (12 + 4)) ** 0.5  # Xavier's
+    features, projection = random.normal(size=(40, 12)), random.uniform(-bound, bound, (12, 4))
+    codebook = random.normal(size=(9, 4))
+    codebook /= numpy.linalg.norm(codebook, axis=1, keepdims=True)
+    stages = dict(features=features, projection=projection, codebook=codebook)
+    stages = {key: value.astype(numpy.float32) for key, value in stages.items()}
+    features, projection, codebook = (value.astype(numpy.float64) for value in stages.values())
+    projected = features @ projection
+    projected /= numpy.linalg.norm(projected, axis=1, keepdims=True)
+    distances = numpy.linalg.norm(codebook[None] - projected[:, None], axis=2)
+    assert numpy.diff(numpy.sort(distances, axis=1), axis=1).min() > 1e-4
+    stages = {key: torch.from_numpy(value) for key, value in stages.items()}
+    stages["labels"] = torch.from_numpy(distances.argmin(axis=1))
+    save_file(stages, folder / "stages.safetensors", metadata={"seed": "7", "numpy": numpy.__version__})
 
 
 def make_files():
@@ -162,5 +265,10 @@ def make_files():
 for name, (classes, variant) in VARIANTS.items():
     if not sys.argv[1:] or name in sys.argv[1:]:
         make(name, classes, variant)
+for name, (variant, lengths) in PRETRAINING.items():
+    if not sys.argv[1:] or name in sys.argv[1:]:
+        make_pretraining(name, variant, lengths)
+if not sys.argv[1:] or "best-rq" in sys.argv[1:]:
+    make_best_rq()
 if not sys.argv[1:] or "files" in sys.argv[1:]:
     make_files()
