@@ -99,6 +99,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A folder that was to be taken for its audio files, and has none.
+    #[error("{}: no audio file is in this folder or below it; allowed: WAV, FLAC, MP3, Ogg Vorbis", path.display())]
+    NoAudio {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A selection by a column that no utterance has.
     #[error("{}: select names the column `{column}`, which no utterance has; the columns are {columns}", path.display())]
     UnknownColumn {

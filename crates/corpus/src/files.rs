@@ -159,6 +159,14 @@ pub(crate) fn walk(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<
     Ok(found)
 }
 
+/// Names that audio files end with.
+const AUDIO: [&str; 9] = ["wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aiff"];
+
+/// Whether a file is audio by its name.
+pub(crate) fn is_audio(path: &Path) -> bool {
+    AUDIO.contains(&extension(path).as_str())
+}
+
 /// The extension in lower case, empty if there is none.
 pub(crate) fn extension(path: &Path) -> String {
     path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default()

@@ -64,6 +64,25 @@ impl Manifest {
         Ok(Manifest { path: path.to_path_buf(), utterances })
     }
 
+    /// The audio files of a folder and of those within it, in the order of their names, as utterances without transcripts; ids
+    /// are paths below the folder without their endings, or with them where two would be the same.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed, or none of them holds an audio file.
+    pub fn of_folder(folder: &Path) -> Result<Manifest, Error> {
+        let audio = files::walk(folder, files::is_audio)?;
+        if audio.is_empty() {
+            return Err(Error::NoAudio { path: folder.to_path_buf() });
+        }
+        let name = |path: &Path| path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();
+        let stem = |path: &Path| name(&path.with_extension(""));
+        let mut stems: BTreeMap<String, usize> = BTreeMap::new();
+        audio.iter().for_each(|path| *stems.entry(stem(path)).or_default() += 1);
+        let id = |path: &Path| if stems.get(&stem(path)) == Some(&1) { stem(path) } else { name(path) };
+        let utterances = audio.iter().map(|path| Utterance::new(id(path), path.as_path())).collect();
+        Ok(Manifest { path: folder.to_path_buf(), utterances })
+    }
+
     /// Writes JSON lines: `id`, `audio`, then whatever is known. An audio path is written relative to the
     /// manifest's folder where both share a folder below the root, otherwise absolute.
     ///

@@ -233,3 +233,21 @@ fn what_a_manifest_cannot_hold_is_not_written() {
     assert!(Manifest::write(&path, &[utterance]).unwrap_err().to_string().contains("`a`: duration is NaN"));
     assert!(!path.exists());
 }
+
+#[test]
+fn a_folder_is_a_manifest_of_its_audio_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("village")).unwrap();
+    for name in ["b.wav", "village/a.FLAC", "village/a.mp3", "notes.txt"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let manifest = Manifest::of_folder(folder.path()).unwrap();
+    let ids: Vec<&str> = manifest.utterances.iter().map(|utterance| utterance.id.as_str()).collect();
+    assert_eq!(ids, ["b", "village/a.FLAC", "village/a.mp3"]);
+    assert_eq!(manifest.utterances[0].audio, folder.path().join("b.wav"));
+    assert!(manifest.utterances.iter().all(|utterance| utterance.text.is_none()));
+    std::fs::remove_dir_all(folder.path().join("village")).unwrap();
+    std::fs::remove_file(folder.path().join("b.wav")).unwrap();
+    let message = Manifest::of_folder(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("no audio file"), "{message}");
+}

@@ -8,7 +8,6 @@ use super::Corpus;
 use crate::manifest::At;
 use crate::{Error, Utterance, files, rows};
 
-const AUDIO: [&str; 9] = ["wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aiff"];
 const SPLITS: [&str; 7] = ["train", "training", "dev", "validation", "valid", "val", "test"];
 const FILE: [&str; 4] = ["file_name", "audio", "audio_filepath", "path"];
 const TEXT: [&str; 5] = ["transcription", "text", "sentence", "transcript", "normalized_text"];
@@ -80,7 +79,7 @@ fn with_metadata(path: &Path, source: &Path) -> Result<Vec<Utterance>, Error> {
 }
 
 fn side_by_side(source: &Path, corpus: &mut Corpus) -> Result<Vec<Utterance>, Error> {
-    let audio = files::walk(source, |path| AUDIO.contains(&files::extension(path).as_str()))?;
+    let audio = files::walk(source, |path| files::is_audio(path))?;
     if audio.is_empty() {
         return Err(layout(source, "neither metadata nor an audio file is in it".to_owned()));
     }
