@@ -37,6 +37,11 @@ pub enum Command {
         after_help = "Examples:\n  klang train configs/digits.yaml\n  klang train configs/digits.yaml --run runs/long --set train.updates=4000\n  klang train configs/digits.yaml --run runs/long --set train.updates=4000 --resume"
     )]
     Train(TrainArguments),
+    /// Learn from speech that nobody transcribed, to train from afterwards
+    #[command(
+        after_help = "The recipe has a section `pretrain`, and `data.train` names manifests without transcripts or folders with audio; recordings longer than data.duration allows are cut at their pauses. It starts from random weights (model.size) or goes on from any model (model.init).\n\nThree commands, from recordings to text:\n  klang pretrain configs/pretrain.yaml --set 'data.train=[recordings]'    # all recordings, transcribed or not\n  klang train my-recipe.yaml --set model.init=runs/pretrain               # the transcribed ones\n  klang transcribe runs/my-recipe recordings/*.wav                        # the rest"
+    )]
+    Pretrain(TrainArguments),
     /// Compute WER and CER of a model on manifests
     #[command(
         after_help = "Examples:\n  klang evaluate runs/digits data/digits/test.jsonl\n  klang evaluate runs/digits test.jsonl test-flite.jsonl --out results --json"

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use klang_trainer::{Event, Observer, UpdateReport};
+use klang_trainer::{Event, HeldOut, Measures, Observer, PretrainingMeasures, Probed, UpdateReport};
 
 /// Seconds between progress lines where there is no terminal.
 const EVERY: Duration = Duration::from_secs(10);
@@ -83,13 +83,18 @@ impl Console {
             }
         } else if self.said.elapsed() >= EVERY || report.update == 1 || report.update == self.updates {
             let left = (self.updates - report.update) as f64 * recent.all_seconds / recent.all_updates as f64;
+            let measured = match report.measures {
+                Measures::Ctc { blank } => format!("blank {:.0} %", blank * 100.0),
+                Measures::Pretraining(PretrainingMeasures { accuracy, perplexity, .. }) => {
+                    format!("told {:.1} % codes {perplexity:.0}", accuracy * 100.0)
+                }
+            };
             eprintln!(
-                "update {}/{} epoch {} loss {loss:.3} gradient {:.2} blank {:.0} % {speed:.0} audio-seconds/s, {} left",
+                "update {}/{} epoch {} loss {loss:.3} gradient {:.2} {measured} {speed:.0} audio-seconds/s, {} left",
                 report.update,
                 self.updates,
                 report.epoch,
                 report.gradient_norm,
-                report.blank * 100.0,
                 clock(left)
             );
             self.said = Instant::now();
@@ -127,9 +132,18 @@ impl Observer for Console {
                     self.said = Instant::now();
                 }
             }
+            Event::HeldOut { update, held_out, probe, best } => {
+                let HeldOut { loss, accuracy, spread, .. } = held_out;
+                let probe = probe.map_or(String::new(), |Probed { loss, score }| {
+                    format!("; probe: CER {}, loss {loss:.3} nats a label", percent(score.cer))
+                });
+                self.say(&format!(
+                    "held-out speech after update {update}: loss {loss:.3} told {:.1} % spread {spread:.2}{}{probe}",
+                    accuracy * 100.0,
+                    if best { " (best so far)" } else { "" }
+                ));
+            }
             Event::Evaluated { update, score, best } => {
-                let percent =
-                    |rate: Option<f64>| rate.map_or("undefined".into(), |rate| format!("{:.2} %", rate * 100.0));
                 self.say(&format!(
                     "dev after update {update}: WER {} CER {}{}",
                     percent(score.wer),
@@ -139,6 +153,10 @@ impl Observer for Console {
             }
         }
     }
+}
+
+fn percent(rate: Option<f64>) -> String {
+    rate.map_or("undefined".into(), |rate| format!("{:.2} %", rate * 100.0))
 }
 
 /// 75 → `1:15`.

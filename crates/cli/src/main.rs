@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Prepare(arguments) => commands::prepare::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Train(arguments) => commands::train::run(&arguments),
+        Command::Pretrain(arguments) => commands::pretrain::run(&arguments),
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Transcribe(arguments) => commands::transcribe::run(&arguments),
         Command::Score(arguments) => commands::score::run(&arguments),

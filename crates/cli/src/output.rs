@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use klang_trainer::{Compute, ModelSource, find_model};
 
 use crate::args::{ComputeArguments, ModelArguments};
-use crate::console::Console;
+use crate::console::{Console, clock};
 
 /// A mistake in the command: exit code 2.
 #[derive(Debug)]
@@ -38,6 +38,13 @@ pub fn json(value: &serde_json::Value) -> Result<()> {
 /// Says something on stderr.
 pub fn note(text: &str) {
     eprintln!("klang: {text}");
+}
+
+/// Says what a training took.
+pub fn took(updates: u64, seconds: f64, processor_seconds: Option<f64>) {
+    let used =
+        processor_seconds.map_or(String::new(), |used| format!(", {} of one core's time in this process", clock(used)));
+    note(&format!("{updates} updates in {}{used}", clock(seconds)));
 }
 
 /// Says something odd on stderr.

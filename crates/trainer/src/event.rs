@@ -5,6 +5,8 @@ use std::mem::Discriminant;
 
 use klang_text::Score;
 
+use crate::pretrain::{HeldOut, Probed};
+
 /// Something worth saying.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -53,6 +55,17 @@ pub enum Event<'a> {
         /// Whether it is the best so far.
         best: bool,
     },
+    /// In pretraining, speech was looked at that is not learnt from.
+    HeldOut {
+        /// After this many updates.
+        update: u64,
+        /// What it shows.
+        held_out: &'a HeldOut,
+        /// What the probe shows, where there is a probe.
+        probe: Option<&'a Probed>,
+        /// Whether its loss is the best so far.
+        best: bool,
+    },
 }
 
 /// One update in numbers.
@@ -62,7 +75,7 @@ pub struct UpdateReport {
     pub update: u64,
     /// The epoch it belongs to, from 0.
     pub epoch: u64,
-    /// CTC loss, reduced as the recipe says.
+    /// CTC loss, reduced as the recipe says; in pretraining, the objective's in nats a masked frame.
     pub loss: f64,
     /// KL-Norm's mean rate, in nats per channel; absent without KL-Norm.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,8 +89,9 @@ pub struct UpdateReport {
     pub gradient_norm: f64,
     /// Share of real frames that was masked.
     pub masked: f64,
-    /// Share of real frames whose best label is the blank.
-    pub blank: f64,
+    /// What is measured of what is learnt.
+    #[serde(flatten)]
+    pub measures: Measures,
     /// Seconds of audio, padding not counted.
     pub audio_seconds: f64,
     /// Share of the batch that is padding.
@@ -86,6 +100,48 @@ pub struct UpdateReport {
     pub seconds: f64,
     /// Of these, seconds spent waiting for audio.
     pub waited_seconds: f64,
+}
+
+/// What is measured of an update, by what is learnt.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Measures {
+    /// Fine-tuning by CTC.
+    Ctc {
+        /// Share of real frames whose best label is the blank.
+        blank: f64,
+    },
+    /// Pretraining.
+    Pretraining(PretrainingMeasures),
+}
+
+impl Default for Measures {
+    fn default() -> Self {
+        Measures::Ctc { blank: 0.0 }
+    }
+}
+
+/// What is measured of the masked frames in pretraining.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PretrainingMeasures {
+    /// −log of the probability that the target had, nats a masked frame.
+    pub prediction: f64,
+    /// Share of masked frames whose target was told.
+    pub accuracy: f64,
+    /// Perplexity of the codebook, in codes.
+    pub perplexity: f64,
+    /// Perplexity of what is predicted, in codes; absent where no codes are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_perplexity: Option<f64>,
+    /// Share of the codebook that lies idle; absent where it does not learn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<f64>,
+    /// Mean square of the convolutions' features; absent where it is not penalised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<f64>,
+    /// Temperature of the choice of codes; absent where they are not chosen at random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
 }
 
 /// Whoever watches.

@@ -18,34 +18,40 @@ mod in_order;
 mod model;
 mod optimiser;
 mod prepare;
+mod pretrain;
 mod recipe;
+mod replicas;
 mod run;
 mod schedule;
 mod side_by_side;
 mod step;
 mod train;
+mod training;
 mod transcribe;
 mod windows;
 
 pub use data::{
-    AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, encode,
-    read_sources,
+    AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, Transcripts,
+    encode, read_sources,
 };
 pub use device::{Compute, DeviceChoice, PrecisionChoice, cpu_has_bf16, has_nvidia_driver};
 pub use error::{Error, Result};
 pub use evaluate::{Behaviour, Evaluation, evaluate};
-pub use event::{Event, Observer, UpdateReport};
+pub use event::{Event, Measures, Observer, PretrainingMeasures, UpdateReport};
 pub use export::export;
 pub use model::{
     AudioSpec, ModelSource, ModelSpec, Reading, Recogniser, Recognition, RecognitionStages, Tune, TuneKind, TuneRecipe,
     find_model,
 };
 pub use prepare::Preparation;
+pub use pretrain::{HeldOut, PretrainingPreparation, Probed, pretrain};
 pub use recipe::{
-    AugmentRecipe, DataRecipe, DecodeMethod, DecodeRecipe, FreezeRecipe, MaskRecipe, ModelRecipe, NormKind, NormRecipe,
-    Recipe, Source, SourcePart, TrainRecipe,
+    AugmentRecipe, ContrastiveRecipe, DataRecipe, DecodeMethod, DecodeRecipe, FreezeRecipe, MaskRecipe, ModelRecipe,
+    NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source, SourcePart, Spectrum,
+    TrainRecipe,
 };
 pub use run::{DataLine, MetricsLine, RunFolder, read_metrics};
 pub use schedule::Schedule;
-pub use train::{Begin, Outcome, train};
+pub use train::train;
+pub use training::{Begin, Outcome};
 pub use transcribe::{FileStages, Transcript};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Tensor};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// AdamW's numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,11 +147,41 @@ impl AdamW {
     }
 }
 
+/// How an update's gradients are applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Applied {
+    /// Its number, from 1.
+    pub update: u64,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Largest norm of the gradient; larger ones are scaled down to it. 0: never.
+    pub clip: f64,
+    /// What the gradients are to be divided by first.
+    pub divisor: f64,
+}
+
+impl Applied {
+    /// Applies gradients in the order of the optimiser's parameters, and gives their norm before clipping.
+    ///
+    /// # Errors
+    /// A norm that is not finite, with the utterances `ids`; nothing has been applied then.
+    pub fn apply(&self, gradients: &[Tensor], ids: Vec<String>, optimiser: &mut AdamW) -> Result<f64> {
+        let norm = gradient_norm(gradients)? / self.divisor;
+        if !norm.is_finite() {
+            let what = "the gradient's norm";
+            return Err(Error::NonFinite { update: self.update, what, value: norm, ids });
+        }
+        let clip = if self.clip > 0.0 && norm > self.clip { self.clip / norm } else { 1.0 };
+        optimiser.step(gradients, self.learning_rate, clip / self.divisor)?;
+        Ok(norm)
+    }
+}
+
 /// Norm of all gradients together; undefined ones count as zero.
 ///
 /// # Errors
 /// libtorch's own.
-pub fn gradient_norm(gradients: &[Tensor]) -> Result<f64> {
+pub(crate) fn gradient_norm(gradients: &[Tensor]) -> Result<f64> {
     let defined = gradients.iter().filter(|gradient| gradient.defined());
     let norms = defined.map(Tensor::f_norm).collect::<std::result::Result<Vec<_>, _>>()?;
     if norms.is_empty() {

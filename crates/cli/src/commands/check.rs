@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use klang_corpus::Severity;
-use klang_trainer::{Preparation, Recipe};
+use klang_trainer::{Preparation, PretrainingPreparation, Recipe};
 
 use crate::Ending;
 use crate::args::CheckArguments;
@@ -11,6 +11,14 @@ use crate::output;
 
 pub fn run(arguments: &CheckArguments) -> Result<Ending> {
     let recipe = Recipe::read(&arguments.recipe.recipe, &arguments.recipe.set)?;
+    if recipe.pretrain.is_some() {
+        let prepared = PretrainingPreparation::new(&recipe, &mut Console::new())?;
+        for note in &prepared.notes {
+            output::line(note)?;
+        }
+        output::line("0 errors, 0 warnings")?;
+        return Ok(Ending::Done);
+    }
     let prepared = Preparation::checked(&recipe, &mut Console::new())?;
     for note in &prepared.notes {
         output::line(note)?;

@@ -6,6 +6,7 @@ pub mod evaluate;
 pub mod export;
 pub mod logits;
 pub mod prepare;
+pub mod pretrain;
 pub mod score;
 pub mod train;
 pub mod transcribe;

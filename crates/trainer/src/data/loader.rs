@@ -71,6 +71,13 @@ impl LoadedRow {
         labels
     }
 
+    /// Loudness of each of `frames` frames: the mean magnitude of its samples, `step` of them.
+    pub fn energies(&self, step: usize, frames: i64) -> Vec<f32> {
+        let mean =
+            |samples: &[f32]| samples.iter().map(|sample| sample.abs()).sum::<f32>() / samples.len().max(1) as f32;
+        self.samples.chunks(step).take(frames.max(0) as usize).map(mean).collect()
+    }
+
     /// Frames that a model of this shape makes of it.
     pub fn frames(&self, config: &ModelConfig) -> i64 {
         config.frames(self.samples.len() as i64)

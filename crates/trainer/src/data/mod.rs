@@ -60,19 +60,58 @@ impl Dataset {
     pub fn hours(&self) -> f64 {
         self.items.iter().map(|item| item.duration).sum::<f64>() / 3600.0
     }
+
+    /// Speakers, where its manifests name them.
+    pub fn speakers(&self) -> usize {
+        let speakers = self.items.iter().filter_map(|item| item.utterance.speaker.as_ref());
+        speakers.collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    /// How much it holds, for whoever watches.
+    pub fn size(&self) -> String {
+        let (minutes, speakers) = (self.hours() * 60.0, self.speakers());
+        format!("{}: {} utterances, {minutes:.1} min, {speakers} speakers", self.name, self.items.len())
+    }
+
+    /// What was left out of it, the first few by name; none where nothing was.
+    pub fn omissions(&self) -> Option<String> {
+        let count = self.left_out.len();
+        let shown: Vec<String> = self
+            .left_out
+            .iter()
+            .take(5)
+            .map(|left| format!("`{}` (line {}): {}", left.id, left.line, left.why))
+            .collect();
+        let rest = if count > 5 { format!("; and {} more", count - 5) } else { String::new() };
+        (count > 0).then(|| format!("{}: {count} utterances left out: {}{rest}", self.name, shown.join("; ")))
+    }
 }
 
-/// The labelled utterances of some manifests, with their durations; nothing is judged yet.
+/// Whether utterances need a transcript.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transcripts {
+    /// Each must have one.
+    Needed,
+    /// They are passed over.
+    Unused,
+}
+
+/// The utterances of some manifests, or of folders with audio where transcripts are not needed, with their durations; nothing
+/// is judged yet.
 ///
 /// # Errors
-/// A manifest that cannot be read, an utterance without a transcript, a selection that leaves nothing, or audio whose
-/// length neither manifest nor file tells.
-pub fn read_sources(sources: &[Source], select: &Selection) -> Result<Vec<Utterance>> {
+/// A manifest that cannot be read, an utterance without a transcript where one is needed, a selection that leaves nothing, or
+/// audio whose length neither manifest nor file tells.
+pub fn read_sources(sources: &[Source], select: &Selection, transcripts: Transcripts) -> Result<Vec<Utterance>> {
     let mut all = Vec::new();
     let mut nothing = None;
     for source in sources {
         let path = source.path();
-        let utterances = source.selection().apply(Manifest::read(path)?.utterances, path)?;
+        let manifest = match transcripts {
+            Transcripts::Unused if path.is_dir() => Manifest::of_folder(path)?,
+            _ => Manifest::read(path)?,
+        };
+        let utterances = source.selection().apply(manifest.utterances, path)?;
         let mut utterances = match select.apply(utterances, path) {
             Ok(utterances) => utterances,
             // One of several manifests may hold nothing that is selected.
@@ -82,7 +121,8 @@ pub fn read_sources(sources: &[Source], select: &Selection) -> Result<Vec<Uttera
             }
             Err(error) => return Err(error.into()),
         };
-        if let Some(utterance) = utterances.iter().find(|utterance| utterance.text.is_none()) {
+        let unlabelled = utterances.iter().find(|utterance| utterance.text.is_none());
+        if let Some(utterance) = unlabelled.filter(|_| transcripts == Transcripts::Needed) {
             let message = format!(
                 "line {}, `{}`: no transcript; klang train and klang evaluate need `text`",
                 utterance.line, utterance.id
@@ -107,8 +147,11 @@ pub fn unmatched(sources: &[Source], select: &Selection) -> Result<Vec<String>> 
     if select.is_empty() {
         return Ok(Vec::new());
     }
-    let manifests =
-        sources.iter().map(|source| Manifest::read(source.path())).collect::<std::result::Result<Vec<_>, _>>()?;
+    let manifests = sources
+        .iter()
+        .filter(|source| !source.path().is_dir())
+        .map(|source| Manifest::read(source.path()))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
     Ok(select.unmatched(manifests.iter().flat_map(|manifest| &manifest.utterances)))
 }
 

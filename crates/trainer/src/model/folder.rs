@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use klang_text::{TextOptions, TokenizerFile, TokenizerFiles, Vocabulary};
 use klang_wav2vec2::checkpoint::{Checkpoint, Head, Own, read_text, save_weights};
 use klang_wav2vec2::{FeatureNorm, ModelConfig, NormConfig};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{AudioSpec, ModelSource, ModelSpec, Recogniser};
 use crate::device::Compute;
@@ -68,17 +68,31 @@ impl ModelSpec {
             Own::Drop => NormConfig::LayerNorm,
         };
         let mut config = ModelConfig { norm, ..self.config.clone() }.to_json();
-        config.insert("dtype".into(), json!("float32"));
         config.insert("vocab_size".into(), json!(vocabulary.len()));
         config.insert("pad_token_id".into(), json!(vocabulary.blank()));
         config.insert("bos_token_id".into(), json!(vocabulary.start()));
         config.insert("eos_token_id".into(), json!(vocabulary.end()));
         config.insert("ctc_loss_reduction".into(), json!("sum"));
         config.insert(TEXT_KEY.into(), json!(self.text));
-        let mask = self.audio.return_attention_mask.unwrap_or(self.config.feat_extract_norm == FeatureNorm::Layer);
+        self.audio.write(folder, config, &self.config)?;
+        for (name, text) in self.vocabulary.tokenizer_files() {
+            files::write(&folder.join(name), text.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+impl AudioSpec {
+    /// Writes a model's config.json, and beside it what audio it expects.
+    ///
+    /// # Errors
+    /// A failing file system.
+    pub(crate) fn write(&self, folder: &Path, mut config: Map<String, Value>, shape: &ModelConfig) -> Result<()> {
+        config.insert("dtype".into(), json!("float32"));
+        let mask = self.return_attention_mask.unwrap_or(shape.feat_extract_norm == FeatureNorm::Layer);
         let preprocessor = json!({
             "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-            "sampling_rate": self.audio.sampling_rate, "do_normalize": self.audio.do_normalize,
+            "sampling_rate": self.sampling_rate, "do_normalize": self.do_normalize,
             "return_attention_mask": mask,
             "feature_size": 1, "padding_side": "right", "padding_value": 0.0,
         });
@@ -87,11 +101,22 @@ impl ModelSpec {
             let text = serde_json::to_string_pretty(&document).map_err(|error| model_error(folder, name, error))?;
             files::write(&folder.join(name), (text + "\n").as_bytes())?;
         }
-        for (name, text) in self.vocabulary.tokenizer_files() {
-            files::write(&folder.join(name), text.as_bytes())?;
-        }
         Ok(())
     }
+}
+
+/// Writes a model's folder: beside the old one, then in its place; `fill` writes the files.
+pub(crate) fn write_model(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    files::replace_folder(fresh_folder(files::parent(folder), fill)?, folder)
+}
+
+/// A model's folder of a temporary name in `place`.
+fn fresh_folder(place: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<tempfile::TempDir> {
+    files::make_folder(place)?;
+    let fresh =
+        tempfile::Builder::new().prefix(".model-").suffix(".tmp").tempdir_in(place).map_err(Error::io(place))?;
+    fill(fresh.path())?;
+    Ok(fresh)
 }
 
 impl Recogniser {
@@ -130,12 +155,10 @@ impl Recogniser {
                 message: "a model in int8 cannot be written; open it in fp32".into(),
             });
         }
-        files::make_folder(place)?;
-        let fresh =
-            tempfile::Builder::new().prefix(".model-").suffix(".tmp").tempdir_in(place).map_err(Error::io(place))?;
-        save_weights(&fresh.path().join("model.safetensors"), &self.parameters(), &self.spec.config, own)?;
-        self.spec.write(fresh.path(), own)?;
-        Ok(fresh)
+        fresh_folder(place, |folder| {
+            save_weights(&folder.join("model.safetensors"), &self.parameters(), &self.spec.config, own)?;
+            self.spec.write(folder, own)
+        })
     }
 }
 

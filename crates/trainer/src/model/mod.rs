@@ -19,6 +19,7 @@ use tch::Tensor;
 use crate::device::Compute;
 use crate::error::Result;
 
+pub(crate) use folder::write_model;
 pub use source::{ModelSource, find_model};
 pub use tune::{Tune, TuneKind, TuneRecipe, freeze};
 
@@ -115,6 +116,16 @@ impl RecognitionStages {
             },
         })
     }
+}
+
+/// Draws those of the given parameters that are an encoder's; `name` is a parameter's name from the root of all names.
+pub(crate) fn initialise_encoder(parameters: &[(String, Tensor)], config: &ModelConfig, seed: u64) -> Result<()> {
+    let root = format!("{}.", config.model_type.root());
+    let encoder: Vec<(String, Tensor)> = parameters
+        .iter()
+        .filter_map(|(name, tensor)| Some((name.strip_prefix(&root)?.to_string(), tensor.shallow_clone())))
+        .collect();
+    Ok(initialise(&encoder, config, seed)?)
 }
 
 /// A text read off the logits.
@@ -220,12 +231,7 @@ impl Recogniser {
         if let (Some(weight), Some(bias)) = (find("weight"), find("bias")) {
             initialise_linear(HEAD, weight, bias, config, seed)?;
         }
-        let root = format!("{}.", config.model_type.root());
-        let encoder: Vec<(String, Tensor)> = parameters
-            .iter()
-            .filter_map(|(name, tensor)| Some((name.strip_prefix(&root)?.to_string(), tensor.shallow_clone())))
-            .collect();
-        Ok(initialise(&encoder, config, seed)?)
+        initialise_encoder(&parameters, config, seed)
     }
 
     /// Every parameter and buffer by name, sorted.
@@ -279,11 +285,11 @@ impl Recogniser {
     }
 
     fn recognise(&self, stages: Stages, pass: Pass) -> Result<RecognitionStages> {
-        let Stages { features, projected, output } = stages;
+        let Stages { features, projected, output, .. } = stages;
         let EncoderOutput { hidden, lengths, kl, recomputed } = output;
         let noise = match pass {
             Pass::Training(drawn) => Some(&drawn.noise),
-            Pass::Evaluation => None,
+            Pass::Evaluation | Pass::Masked(_) => None,
         };
         let logits = self.head.forward(&hidden, noise)?;
         let recognition = Recognition { logits, lengths, kl, recomputed };

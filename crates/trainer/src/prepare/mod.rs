@@ -1,5 +1,6 @@
 //! From a checked recipe to data sets and a model's shape: everything before the first tensor.
 
+mod origin;
 mod start;
 
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::path::Path;
 use klang_corpus::{CheckOptions, Finding, Role, Source as Checked, Utterance, check};
 use klang_text::{Normaliser, Vocabulary};
 
-use crate::data::{Dataset, Keep, encode, read_sources, take_dev, unmatched};
+use crate::data::{Dataset, Keep, Transcripts, encode, read_sources, take_dev, unmatched};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::event::Observer;
@@ -16,6 +17,7 @@ use crate::model::{ModelSpec, Recogniser, Tune, TuneKind, TuneRecipe};
 use crate::recipe::Recipe;
 use crate::run::DataLine;
 
+pub(crate) use origin::Origin;
 use start::Start;
 
 /// Everything that a recipe names, read and fitted together.
@@ -53,13 +55,14 @@ impl Preparation {
     }
 
     fn build(recipe: &Recipe, thorough: bool, observer: &mut dyn Observer) -> Result<Preparation> {
+        recipe.fine_tuning()?;
         let data = &recipe.data;
         if let Some(folder) = &data.feature_cache_dir {
             try_feature_folder(folder)?;
         }
-        let mut train = read_sources(&data.train, &data.select)?;
+        let mut train = read_sources(&data.train, &data.select, Transcripts::Needed)?;
         let dev = match &data.dev {
-            Some(source) => read_sources(std::slice::from_ref(source), &Default::default())?,
+            Some(source) => read_sources(std::slice::from_ref(source), &Default::default(), Transcripts::Needed)?,
             None => {
                 let dev;
                 (train, dev) = take_dev(train, data.dev_share, recipe.seed);
@@ -71,7 +74,7 @@ impl Preparation {
             tests.push((
                 name.clone(),
                 source.path().clone(),
-                read_sources(std::slice::from_ref(source), &Default::default())?,
+                read_sources(std::slice::from_ref(source), &Default::default(), Transcripts::Needed)?,
             ));
         }
         let first = data.train[0].path().clone();
@@ -85,8 +88,8 @@ impl Preparation {
         let normaliser = Normaliser::new(&recipe.text)?;
         let (start, mut notes) = Start::new(recipe, &train, &normaliser, observer)?;
         let spec = start.spec(recipe)?;
-        if let Some((checkpoint, head)) = &start.checkpoint {
-            Recogniser::fit(checkpoint, &spec, *head)?;
+        if let Some((_, checkpoint)) = &start.origin.checkpoint {
+            Recogniser::fit(checkpoint, &spec, start.head)?;
         }
         let rate = spec.audio.sampling_rate;
         let set = |name: &str, utterances, keep| {
@@ -129,45 +132,31 @@ impl Preparation {
     /// # Errors
     /// A checkpoint whose weights do not fit.
     pub fn model(&self, compute: Compute, seed: u64) -> Result<(Recogniser, Vec<String>)> {
-        let Some((checkpoint, head)) = &self.start.checkpoint else {
+        let Some((_, checkpoint)) = &self.start.origin.checkpoint else {
             return Ok((Recogniser::random(self.spec.clone(), compute, seed)?, Vec::new()));
         };
-        let (model, fit) = Recogniser::load(checkpoint, self.spec.clone(), *head, compute, seed)?;
-        let mut notes = vec![format!("starting from {}", self.start.name)];
-        for (what, names) in [("drawn afresh", fit.fresh), ("of the checkpoint not used", fit.skipped)] {
-            if !names.is_empty() {
-                let shown = names.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
-                let rest = if names.len() > 4 { format!(" and {} more", names.len() - 4) } else { String::new() };
-                notes.push(format!("{what}: {shown}{rest}"));
-            }
-        }
-        Ok((model, notes))
+        let (model, fit) = Recogniser::load(checkpoint, self.spec.clone(), self.start.head, compute, seed)?;
+        Ok((model, self.start.origin.notes(&fit)))
     }
 
     /// Whether the model starts from a checkpoint.
     pub fn is_pretrained(&self) -> bool {
-        self.start.checkpoint.is_some()
+        self.start.origin.checkpoint.is_some()
     }
 
     /// What the model starts from, as a person would call it.
     pub fn start_name(&self) -> &str {
-        &self.start.name
+        &self.start.origin.name
     }
 
     /// The hub's model that it starts from, with its commit.
     pub fn pinned(&self) -> Option<&str> {
-        self.start.from_hub.then_some(self.start.name.as_str())
+        self.start.origin.pinned()
     }
 
     /// The data sets in numbers, training's first.
     pub fn data(&self) -> Vec<DataLine> {
-        let line = |set: &Dataset| DataLine {
-            name: set.name.clone(),
-            utterances: set.items.len(),
-            seconds: set.hours() * 3600.0,
-            speakers: speakers(set),
-        };
-        [&self.train, &self.dev].into_iter().chain(&self.tests).map(line).collect()
+        [&self.train, &self.dev].into_iter().chain(&self.tests).map(DataLine::of).collect()
     }
 
     /// What learns.
@@ -217,13 +206,7 @@ fn corpus_findings(
 
 fn describe(notes: &mut Vec<String>, vocabulary: &Vocabulary, train: &Dataset, dev: &Dataset, tests: &[Dataset]) {
     for set in [train, dev].into_iter().chain(tests) {
-        notes.push(format!(
-            "{}: {} utterances, {:.1} min, {} speakers",
-            set.name,
-            set.items.len(),
-            set.hours() * 60.0,
-            speakers(set)
-        ));
+        notes.push(set.size());
         let unknown = vocabulary.out_of_vocabulary(set.items.iter().map(|item| item.text.as_str()));
         if unknown.total() > 0 {
             let characters: Vec<String> =
@@ -237,21 +220,5 @@ fn describe(notes: &mut Vec<String>, vocabulary: &Vocabulary, train: &Dataset, d
             ));
         }
     }
-    if !train.left_out.is_empty() {
-        let shown: Vec<String> = train
-            .left_out
-            .iter()
-            .take(5)
-            .map(|left| format!("`{}` (line {}): {}", left.id, left.line, left.why))
-            .collect();
-        let rest =
-            if train.left_out.len() > 5 { format!("; and {} more", train.left_out.len() - 5) } else { String::new() };
-        notes.push(format!("train: {} utterances left out: {}{rest}", train.left_out.len(), shown.join("; ")));
-    }
-}
-
-/// Speakers of a set, where its manifests name them.
-fn speakers(set: &Dataset) -> usize {
-    let speakers = set.items.iter().filter_map(|item| item.utterance.speaker.as_ref());
-    speakers.collect::<std::collections::BTreeSet<_>>().len()
+    notes.extend(train.omissions());
 }

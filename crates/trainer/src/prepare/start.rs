@@ -2,27 +2,22 @@
 
 use klang_corpus::Utterance;
 use klang_text::{Normaliser, Units, Vocabulary};
-use klang_wav2vec2::ModelConfig;
 use klang_wav2vec2::checkpoint::{Checkpoint, Head};
-use serde_json::Value;
 
+use super::origin::Origin;
 use crate::error::{Error, Result};
 use crate::event::Observer;
-use crate::model::{AudioSpec, ModelSource, ModelSpec, find_model};
+use crate::model::{ModelSource, ModelSpec};
 use crate::recipe::Recipe;
 
 /// What training starts from.
 #[derive(Debug)]
 pub(super) struct Start {
-    /// What it is called.
-    pub(super) name: String,
-    /// Whether that is a hub's model with its commit.
-    pub(super) from_hub: bool,
-    /// The weights, and what becomes of their head; none where all are random.
-    pub(super) checkpoint: Option<(Checkpoint, Head)>,
-    config: ModelConfig,
+    /// What is called what, and its weights.
+    pub(super) origin: Origin,
+    /// What becomes of the checkpoint's head.
+    pub(super) head: Head,
     vocabulary: Vocabulary,
-    audio: AudioSpec,
 }
 
 impl Start {
@@ -36,49 +31,20 @@ impl Start {
         let texts: Vec<String> =
             train.iter().filter_map(|utterance| Some(normaliser.apply(utterance.text.as_deref()?))).collect();
         let vocabulary = Vocabulary::of_units(recipe.text.units, texts.iter().map(String::as_str))?;
-        let model = &recipe.model;
-        if model.init == "random" {
-            let config = ModelConfig::of_size(&model.size).unwrap_or_default();
-            let audio = AudioSpec::default();
-            return Ok((
-                Start { name: model.init.clone(), from_hub: false, checkpoint: None, config, vocabulary, audio },
-                Vec::new(),
-            ));
-        }
-        let source = find_model(model.init.as_ref(), model.language.as_deref(), observer)?;
-        let checkpoint = source.checkpoint()?;
-        let (config, audio) = match checkpoint.fairseq() {
-            Some(fairseq) => {
-                let do_normalize = fairseq.normalize.unwrap_or(AudioSpec::default().do_normalize);
-                (fairseq.config.clone(), AudioSpec { do_normalize, ..AudioSpec::default() })
-            }
-            None if source.path.is_file() => {
-                let message =
-                    "weights alone, which do not say their shape; give the folder with their config.json".into();
-                return Err(Error::Model { path: source.path, message });
-            }
-            None => (ModelConfig::read(&source.path.join("config.json"))?, ModelSpec::read_audio(&source.path)?),
+        let origin = Origin::find(&recipe.model, observer)?;
+        let (vocabulary, head, notes) = match &origin.checkpoint {
+            Some((source, checkpoint)) => settle(recipe, source, checkpoint, &texts, vocabulary)?,
+            None => (vocabulary, Head::Fresh, Vec::new()),
         };
-        let (vocabulary, head, notes) = settle(recipe, &source, &checkpoint, &texts, vocabulary)?;
-        Ok((
-            Start {
-                name: source.name,
-                from_hub: source.from_hub,
-                checkpoint: Some((checkpoint, head)),
-                config,
-                vocabulary,
-                audio,
-            },
-            notes,
-        ))
+        Ok((Start { origin, head, vocabulary }, notes))
     }
 
     /// The model that a recipe makes of it.
     pub(super) fn spec(&self, recipe: &Recipe) -> Result<ModelSpec> {
         Ok(ModelSpec {
-            config: shape(recipe, &self.config)?,
+            config: self.origin.shape(recipe)?,
             vocabulary: self.vocabulary.clone(),
-            audio: self.audio,
+            audio: self.origin.audio,
             text: recipe.text.clone(),
         })
     }
@@ -136,31 +102,4 @@ fn settle(
         });
     }
     replaced(new, format!("; {difference}"))
-}
-
-/// The size's or checkpoint's configuration with the recipe's differences.
-fn shape(recipe: &Recipe, base: &ModelConfig) -> Result<ModelConfig> {
-    let refuse = |key: &str, given: String, allowed: String| Error::RecipeValue {
-        key: format!("model.architecture.{key}"),
-        given,
-        allowed,
-    };
-    let document = serde_json::to_value(base);
-    let document = document.map_err(|error| refuse("", error.to_string(), "a model configuration".into()))?;
-    let Value::Object(mut map) = document else { return Ok(base.clone()) };
-    map.remove("klang_norm");
-    for (key, value) in &recipe.model.architecture {
-        if !map.contains_key(key) {
-            let known = map.keys().cloned().collect::<Vec<_>>().join(", ");
-            return Err(refuse(key, value.to_string(), format!("no such key; there are {known}")));
-        }
-        map.insert(key.clone(), value.clone());
-        serde_json::from_value::<ModelConfig>(Value::Object(map.clone()))
-            .map_err(|error| refuse(key, value.to_string(), error.to_string()))?;
-    }
-    let config: ModelConfig = serde_json::from_value(Value::Object(map))
-        .map_err(|error| refuse("", error.to_string(), "a model configuration".into()))?;
-    let config = recipe.model.tune.extend(ModelConfig { norm: recipe.model.norm.config(), ..config });
-    config.check()?;
-    Ok(config)
 }

@@ -139,6 +139,9 @@ impl Recipe {
                 return refuse(key, &0, "at least 1");
             }
         }
+        if let Some(pretrain) = &self.pretrain {
+            pretrain.check()?;
+        }
         if train.patience == Some(0) {
             return refuse("train.patience", &0, "at least 1, or absent for never");
         }

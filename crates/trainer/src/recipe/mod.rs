@@ -1,6 +1,7 @@
 //! Recipes: everything that decides a training, in one YAML document.
 
 mod check;
+mod pretrain;
 mod read;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceChoice, PrecisionChoice};
 use crate::model::TuneRecipe;
+use crate::optimiser::AdamWConfig;
 use crate::schedule::Schedule;
+
+pub use pretrain::{ContrastiveRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Spectrum};
 
 /// A recipe with every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +48,9 @@ pub struct Recipe {
     pub train: TrainRecipe,
     /// How text is read off the logits.
     pub decode: DecodeRecipe,
+    /// How `klang pretrain` learns; absent in a recipe for `klang train`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pretrain: Option<PretrainRecipe>,
 }
 
 impl Default for Recipe {
@@ -60,6 +67,7 @@ impl Default for Recipe {
             data: DataRecipe::default(),
             train: TrainRecipe::default(),
             decode: DecodeRecipe::default(),
+            pretrain: None,
         }
     }
 }
@@ -390,6 +398,18 @@ impl Default for TrainRecipe {
             short_first_epochs: 0,
             flat_start_updates: 0,
         }
+    }
+}
+
+impl TrainRecipe {
+    /// The learning rate of the update after `done` updates.
+    pub fn learning_rate_at(&self, done: u64) -> f64 {
+        self.learning_rate * self.schedule.scale(done, self.updates, self.phases, self.final_scale)
+    }
+
+    /// The optimiser's numbers.
+    pub fn adamw(&self) -> AdamWConfig {
+        AdamWConfig { betas: self.betas, epsilon: self.epsilon, weight_decay: self.weight_decay }
     }
 }
 

@@ -109,6 +109,11 @@ fn resolve_paths(document: &mut Value, folder: &Path) {
             resolve(features);
         }
     }
+    for key in ["/pretrain/probe/train", "/pretrain/probe/dev"] {
+        if let Some(value) = document.pointer_mut(key) {
+            source(value);
+        }
+    }
     if let Some(Value::String(init)) = document.pointer_mut("/model/init") {
         let beside = folder.join(&*init);
         // A mistyped name in a folder that is here is a path too, and no hub's.

@@ -8,8 +8,11 @@ use std::path::Path;
 use klang_text::Score;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::{Behaviour, number_or_null};
+use crate::event::PretrainingMeasures;
+use crate::pretrain::{HeldOut, Probed};
 
 /// A line of metrics.jsonl.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,6 +75,52 @@ pub enum MetricsLine {
         /// Wall-clock seconds of training so far, evaluations included, over all resumes.
         seconds: f64,
     },
+    /// Pretraining: means over the updates since the last such line.
+    Pretrain {
+        /// Updates done.
+        update: u64,
+        /// Epoch, from 0.
+        epoch: u64,
+        /// The whole objective, nats a masked frame.
+        #[serde(deserialize_with = "number_or_null")]
+        loss: f64,
+        /// What is measured of the masked frames.
+        measures: PretrainingMeasures,
+        /// KL-Norm's mean rate, nats per channel.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rate: Option<f64>,
+        /// λ.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rate_weight: Option<f64>,
+        /// Learning rate of the last of these updates.
+        learning_rate: f64,
+        /// Norm of the gradient before clipping.
+        gradient_norm: f64,
+        /// Share of real frames masked.
+        masked: f64,
+        /// Seconds of audio a second.
+        audio_seconds_per_second: f64,
+        /// Share of the batches that is padding.
+        padding: f64,
+        /// Share of the time spent waiting for audio.
+        waiting: f64,
+        /// Wall-clock seconds of training so far, evaluations included, over all resumes.
+        seconds: f64,
+    },
+    /// Pretraining: what speech shows that is not learnt from.
+    HeldOut {
+        /// Updates done.
+        update: u64,
+        /// Whether its loss is the best so far.
+        best: bool,
+        /// What it shows.
+        held_out: HeldOut,
+        /// What the probe shows, where there is a probe.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        probe: Option<Probed>,
+        /// Wall-clock seconds of training so far, evaluations included, over all resumes.
+        seconds: f64,
+    },
     /// What came of keeping features on disk, once a start or resume, when its updates are done.
     Features {
         /// Updates done.
@@ -122,6 +171,18 @@ pub struct DataLine {
     pub speakers: usize,
 }
 
+impl DataLine {
+    /// Of a data set.
+    pub(crate) fn of(set: &Dataset) -> DataLine {
+        DataLine {
+            name: set.name.clone(),
+            utterances: set.items.len(),
+            seconds: set.hours() * 3600.0,
+            speakers: set.speakers(),
+        }
+    }
+}
+
 impl MetricsLine {
     /// Updates done when the line was written; a test's lines come behind all others.
     pub fn update(&self) -> u64 {
@@ -129,6 +190,8 @@ impl MetricsLine {
             MetricsLine::Run { update, .. }
             | MetricsLine::Train { update, .. }
             | MetricsLine::Features { update, .. }
+            | MetricsLine::Pretrain { update, .. }
+            | MetricsLine::HeldOut { update, .. }
             | MetricsLine::Dev { update, .. } => *update,
             MetricsLine::Test { .. } => u64::MAX,
         }

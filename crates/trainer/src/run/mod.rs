@@ -11,6 +11,7 @@ use klang_hub::ModelName;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::recipe::Recipe;
+use crate::training::Begin;
 
 pub use metrics::{DataLine, MetricsLine, read_metrics};
 pub use report::write_report;
@@ -37,6 +38,21 @@ impl RunFolder {
         let run = RunFolder { path: path.into() };
         files::write(&run.recipe(), recipe.to_yaml()?.as_bytes())?;
         Ok(run)
+    }
+
+    /// The run folder that is to be continued, if one is; a hub's model that the recipe starts from is then pinned to the
+    /// commit at which it was when the run began.
+    ///
+    /// # Errors
+    /// As [`RunFolder::resume`].
+    pub fn begun(path: &Path, recipe: &mut Recipe, begin: Begin) -> Result<Option<RunFolder>> {
+        if begin == Begin::Fresh {
+            return Ok(None);
+        }
+        if let Some(pinned) = RunFolder::around(path).and_then(|run| run.pinned(&recipe.model.init)) {
+            recipe.model.init = pinned;
+        }
+        RunFolder::resume(path, recipe).map(Some)
     }
 
     /// A run folder to continue, whose recipe must be the given one; what a killed process was writing is removed.

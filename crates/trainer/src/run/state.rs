@@ -4,11 +4,11 @@ use std::path::Path;
 
 use klang_wav2vec2::checkpoint::{read_safetensors, write_safetensors};
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 
 use super::{RunFolder, metrics};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::Recogniser;
 use crate::optimiser::AdamW;
 
 /// How far a run is.
@@ -21,7 +21,7 @@ pub struct Progress {
     pub epoch: u64,
     /// Batches of that epoch that are used up.
     pub batches: u64,
-    /// Best dev WER and CER so far.
+    /// Best evaluation so far: dev's WER and CER, or in pretraining its loss.
     pub best: Option<[f64; 2]>,
     /// Evaluations since.
     pub since_best: u64,
@@ -43,13 +43,18 @@ impl SavedState {
     ///
     /// # Errors
     /// A failing file system; the old state then still stands.
-    pub fn write(run: &RunFolder, model: &Recogniser, optimiser: &AdamW, progress: &Progress) -> Result<()> {
+    pub fn write(
+        run: &RunFolder,
+        parameters: &[(String, Tensor)],
+        optimiser: &AdamW,
+        progress: &Progress,
+    ) -> Result<()> {
         let fresh = tempfile::Builder::new()
             .prefix(".state-")
             .suffix(".tmp")
             .tempdir_in(run.path())
             .map_err(Error::io(run.path()))?;
-        write_safetensors(&fresh.path().join("weights.safetensors"), &model.parameters(), &[])?;
+        write_safetensors(&fresh.path().join("weights.safetensors"), parameters, &[])?;
         write_safetensors(&fresh.path().join("optimiser.safetensors"), &optimiser.state()?, &[])?;
         let text = serde_json::to_string_pretty(progress).map_err(|error| Error::io(run.state())(error.into()))?;
         files::write(&fresh.path().join("progress.json"), text.as_bytes())?;
@@ -61,7 +66,11 @@ impl SavedState {
     ///
     /// # Errors
     /// A state that is damaged, or of another model.
-    pub fn restore(run: &RunFolder, model: &Recogniser, optimiser: &mut AdamW) -> Result<Option<Progress>> {
+    pub fn restore(
+        run: &RunFolder,
+        parameters: &[(String, Tensor)],
+        optimiser: &mut AdamW,
+    ) -> Result<Option<Progress>> {
         let refuse = |path: &Path, message: String| Error::Run {
             path: run.path().into(),
             message: format!("{}: {message}", path.display()),
@@ -77,8 +86,8 @@ impl SavedState {
         let progress: Progress = serde_json::from_str(&text).map_err(|error| refuse(&path, error.to_string()))?;
         let path = folder.join("weights.safetensors");
         let mut weights = read_safetensors(&path)?;
-        for (name, parameter) in model.parameters() {
-            let saved = weights.remove(&name).ok_or_else(|| refuse(&path, format!("{name} is missing")))?;
+        for (name, parameter) in parameters {
+            let saved = weights.remove(name).ok_or_else(|| refuse(&path, format!("{name} is missing")))?;
             if saved.size() != parameter.size() {
                 return Err(refuse(
                     &path,

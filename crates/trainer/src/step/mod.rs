@@ -2,7 +2,6 @@
 
 mod features;
 mod part;
-mod replicas;
 #[cfg(test)]
 mod tests;
 
@@ -12,21 +11,22 @@ use klang_ctc::{Reduction, required_frames};
 use klang_wav2vec2::Site;
 
 use crate::data::LoadedBatch;
-use crate::error::{Error, Result};
-use crate::event::UpdateReport;
+use crate::error::Result;
+use crate::event::{Measures, UpdateReport};
 use crate::model::ModelSpec;
-use crate::optimiser::{AdamW, gradient_norm};
+use crate::optimiser::{AdamW, Applied};
 use crate::recipe::Recipe;
+use crate::replicas::Replicas;
 
 pub use features::{KeptFeatures, why_not_kept};
+pub use part::CtcLearner;
 use part::{Common, Part};
-pub use replicas::Replicas;
 
 /// What decides an update.
 #[derive(Debug)]
 pub struct Step<'a> {
     /// Who computes it, from which recipe.
-    pub replicas: &'a Replicas<'a>,
+    pub replicas: &'a Replicas<CtcLearner>,
     /// Updates done before it.
     pub update: u64,
 }
@@ -40,6 +40,14 @@ pub struct Rate {
     pub site: Site,
     /// Nats per channel.
     pub nats: f64,
+}
+
+impl Rate {
+    /// The site's name in metrics: `3.attention`, `encoder`.
+    pub fn name(&self) -> String {
+        let site = format!("{:?}", self.site).to_lowercase();
+        self.layer.map_or(site.clone(), |layer| format!("{layer}.{site}"))
+    }
 }
 
 /// What an update gives.
@@ -60,11 +68,10 @@ impl Step<'_> {
     /// A loss or gradient that is not finite, with the utterances; nothing has been applied then.
     pub fn run(&self, mut batches: Vec<LoadedBatch>, optimiser: &mut AdamW) -> Result<StepOutcome> {
         let start = Instant::now();
-        let Recipe { train, model, .. } = self.replicas.recipe();
-        let learning_rate =
-            train.learning_rate * train.schedule.scale(self.update, train.updates, train.phases, train.final_scale);
+        let Recipe { train, model, .. } = self.replicas.own().recipe();
+        let learning_rate = train.learning_rate_at(self.update);
         let rate_weight = model.norm.weight_at(self.update as f64 / train.updates as f64);
-        let spec = &self.replicas.model().spec;
+        let spec = self.replicas.own().spec();
         let left_out = take_infeasible(spec, &mut batches);
         if batches.is_empty() {
             let report = UpdateReport { update: self.update + 1, learning_rate, ..UpdateReport::default() };
@@ -93,13 +100,8 @@ impl Step<'_> {
 
         let mut sums = Part::default();
         self.replicas.compute(&common, parts, |part| sums.add(part))?;
-        let gradient_norm = gradient_norm(&sums.gradients)?;
-        if !gradient_norm.is_finite() {
-            let what = "the gradient's norm";
-            return Err(Error::NonFinite { update: self.update + 1, what, value: gradient_norm, ids });
-        }
-        let clip = if train.clip > 0.0 && gradient_norm > train.clip { train.clip / gradient_norm } else { 1.0 };
-        optimiser.step(&sums.gradients, learning_rate, clip)?;
+        let applied = Applied { update: self.update + 1, learning_rate, clip: train.clip, divisor: 1.0 };
+        let gradient_norm = applied.apply(&sums.gradients, ids, optimiser)?;
 
         let share = |count: i64| count as f64 / common.frames as f64;
         let rates = sums.site_rates();
@@ -111,7 +113,7 @@ impl Step<'_> {
             learning_rate,
             gradient_norm,
             masked: share(sums.masked),
-            blank: share(sums.blank),
+            measures: Measures::Ctc { blank: share(sums.blank) },
             audio_seconds: real as f64 / f64::from(spec.audio.sampling_rate),
             padding: 1.0 - real as f64 / padded.max(1) as f64,
             seconds: start.elapsed().as_secs_f64(),

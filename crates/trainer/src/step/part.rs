@@ -1,17 +1,20 @@
 //! One part of an update: forward, objective, backward.
 
+use std::sync::Arc;
+
 use klang_ctc::{LossBatch, alignment_loss, ctc_loss, even_alignment, greedy};
 use klang_wav2vec2::{KlRates, Noise, Pass, Recomputed, TrainingPass, add_gradients};
 use rand::RngExt;
 use tch::{Kind, Tensor};
 
 use super::Rate;
-use super::features::FrozenFeatures;
-use crate::data::{LoadedBatch, LoadedRow};
+use super::features::{FrozenFeatures, KeptFeatures};
+use crate::data::LoadedBatch;
 use crate::draw;
 use crate::error::{Error, Result};
-use crate::model::{Recogniser, Recognition};
+use crate::model::{ModelSpec, Recogniser, Recognition};
 use crate::recipe::Recipe;
+use crate::replicas::{Learner, Replicas, learnt_of, worthwhile};
 
 /// What all parts of an update have in common.
 #[derive(Clone, Copy, Debug)]
@@ -29,16 +32,14 @@ pub struct Common {
 }
 
 /// A model, those of its parameters that learn, and how.
-#[derive(Clone, Copy, Debug)]
-pub struct Learner<'a> {
-    /// The recipe.
-    pub recipe: &'a Recipe,
-    /// The model.
-    pub model: &'a Recogniser,
-    /// The parameters, in the optimiser's order.
-    pub learnt: &'a [Tensor],
+#[derive(Debug)]
+pub struct CtcLearner {
+    recipe: Arc<Recipe>,
+    model: Recogniser,
+    /// In the optimiser's order.
+    learnt: Vec<Tensor>,
     /// Where the convolutions do not learn: what they give.
-    pub frozen: Option<&'a FrozenFeatures>,
+    frozen: Option<Arc<FrozenFeatures>>,
 }
 
 /// What a part gives. Everything adds up over the parts of an update.
@@ -90,12 +91,11 @@ impl Part {
     }
 }
 
-impl Learner<'_> {
-    /// Computes part number `number` of an update; nothing of the model changes.
-    ///
-    /// # Errors
-    /// A loss that is not finite, with the utterances; libtorch's own.
-    pub fn compute(&self, common: &Common, batch: &LoadedBatch, number: usize) -> Result<Part> {
+impl Learner for CtcLearner {
+    type Common = Common;
+    type Part = Part;
+
+    fn compute(&self, common: &Common, batch: &LoadedBatch, number: usize) -> Result<Part> {
         let mut part = Part::default();
         let (objective, recomputed) = self.objective(common, batch, number, &mut part)?;
         for (what, value) in [("the loss", objective.f_double_value(&[])?), ("KL-Norm's rate", part.rate)] {
@@ -103,8 +103,46 @@ impl Learner<'_> {
                 return Err(Error::NonFinite { update: common.update + 1, what, value, ids: batch.ids() });
             }
         }
-        part.gradients = self.model.backward(objective, recomputed, self.learnt)?;
+        part.gradients = self.model.backward(objective, recomputed, &self.learnt)?;
         Ok(part)
+    }
+}
+
+impl CtcLearner {
+    /// Replicas of `model` for all of its threads, where they help; `learnt` names the parameters that learn.
+    ///
+    /// # Errors
+    /// Too little memory, a system that gives no more threads, or a folder for features that cannot be used.
+    pub fn replicas(recipe: &Recipe, model: &Recogniser, learnt: &[(String, Tensor)]) -> Result<Replicas<CtcLearner>> {
+        let recipe = Arc::new(recipe.clone());
+        let frozen = FrozenFeatures::of(&recipe, model, learnt)?;
+        let learner = |_| -> Result<CtcLearner> {
+            let model = model.replica()?;
+            let learnt = learnt_of(model.parameters(), learnt)?;
+            Ok(CtcLearner { recipe: recipe.clone(), model, learnt, frozen: frozen.clone() })
+        };
+        let learners = (0..worthwhile(&model.compute, learnt)).map(learner).collect::<Result<_>>()?;
+        Replicas::start(learners, model.compute.threads)
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The model's shape and vocabulary.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.model.spec
+    }
+
+    /// What came of keeping features on disk, where that was asked for.
+    pub fn kept_features(&self) -> Option<KeptFeatures> {
+        self.frozen.as_ref().and_then(|frozen| frozen.kept())
+    }
+
+    /// What is odd about features on disk and was not said yet.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.frozen.as_ref().map(|frozen| frozen.take_warnings()).unwrap_or_default()
     }
 
     fn objective(
@@ -116,8 +154,8 @@ impl Learner<'_> {
     ) -> Result<(Tensor, Option<Recomputed>)> {
         let drawn = self.draw(common, batch, number, part)?;
         let pass = Pass::Training(&drawn);
-        let Recognition { logits, lengths, kl, recomputed } = match self.frozen {
-            Some(frozen) => self.model.forward_features(frozen.features(self.model, batch)?, pass)?,
+        let Recognition { logits, lengths, kl, recomputed } = match &self.frozen {
+            Some(frozen) => self.model.forward_features(frozen.features(&self.model, batch)?, pass)?,
             None => self.model.forward(&batch.waveforms()?, pass)?,
         };
         let vocabulary = &self.model.spec.vocabulary;
@@ -130,8 +168,9 @@ impl Learner<'_> {
         part.blank = greedy(&logits, &lengths, blank)?.iter().map(|path| path.blank_frames as i64).sum();
 
         let mut objective = if common.flat > 0.0 {
+            let step = self.model.spec.config.samples_per_frame() as usize;
             let alignments: Vec<Vec<u32>> = (batch.rows.iter().zip(&labels).zip(&lengths))
-                .map(|((row, labels), &frames)| even_alignment(&self.energies(row, frames), labels, blank))
+                .map(|((row, labels), &frames)| even_alignment(&row.energies(step, frames), labels, blank))
                 .collect();
             let even = reduce(alignment_loss(&logits, &alignments)?)?;
             even.f_mul_scalar(common.flat)?.f_add(&loss.f_mul_scalar(1.0 - common.flat)?)?
@@ -154,7 +193,7 @@ impl Learner<'_> {
 
     /// Draws masks, dropped blocks and noise from (seed, update, number), and counts what is masked.
     fn draw(&self, common: &Common, batch: &LoadedBatch, number: usize, part: &mut Part) -> Result<TrainingPass> {
-        let Recipe { seed, train, .. } = self.recipe;
+        let Recipe { seed, train, .. } = &*self.recipe;
         let config = &self.model.spec.config;
         let device = self.model.compute.device;
         let mut random = draw::generator(*seed, "mask", &[&common.update, &number]);
@@ -188,13 +227,5 @@ impl Learner<'_> {
             drawn.channel_mask = Some(tensor(mask, width)?);
         }
         Ok(drawn)
-    }
-
-    /// Loudness of each frame: the mean magnitude of its samples.
-    fn energies(&self, row: &LoadedRow, frames: i64) -> Vec<f32> {
-        let step = self.model.spec.config.samples_per_frame() as usize;
-        let mean =
-            |samples: &[f32]| samples.iter().map(|sample| sample.abs()).sum::<f32>() / samples.len().max(1) as f32;
-        row.samples.chunks(step).take(frames.max(0) as usize).map(mean).collect()
     }
 }

@@ -14,7 +14,7 @@ use crate::data::{Item, LoadedRow};
 use crate::device::Compute;
 use crate::draw;
 use crate::model::{AudioSpec, Recogniser};
-use crate::optimiser::AdamWConfig;
+use crate::optimiser::{AdamWConfig, gradient_norm};
 use crate::recipe::{DataRecipe, MaskRecipe, TrainRecipe};
 
 /// libtorch's number of threads is the process's: tests that set it take turns.
@@ -66,7 +66,7 @@ fn rows() -> Vec<LoadedRow> {
 /// The sums over an update of six utterances, cut into batches of so many.
 fn total(model: &Recogniser, cuts: &[usize]) -> Part {
     let recipe = recipe();
-    sum(&Replicas::start(&recipe, model, &model.parameters()).unwrap(), rows(), cuts).unwrap()
+    sum(&CtcLearner::replicas(&recipe, model, &model.parameters()).unwrap(), rows(), cuts).unwrap()
 }
 
 /// A recipe that masks nothing.
@@ -75,11 +75,11 @@ fn recipe() -> Recipe {
     Recipe { train: TrainRecipe { mask: MaskRecipe::default(), ..train }, ..Recipe::default() }
 }
 
-fn sum(replicas: &Replicas, mut rows: Vec<LoadedRow>, cuts: &[usize]) -> Result<Part> {
+fn sum(replicas: &Replicas<CtcLearner>, mut rows: Vec<LoadedRow>, cuts: &[usize]) -> Result<Part> {
     let common = Common {
         update: 0,
         divisor: 21.0,
-        frames: rows.iter().map(|row| row.frames(&replicas.model().spec.config)).sum(),
+        frames: rows.iter().map(|row| row.frames(&replicas.own().spec().config)).sum(),
         rate_weight: 0.1,
         flat: 0.5,
     };
@@ -118,7 +118,7 @@ fn replicas_see_what_the_optimiser_changed() {
     let _turn = alone();
     let recipe = recipe();
     let (one, three) = (model(Kind::Float, 1), model(Kind::Float, 3));
-    let replicas = [&one, &three].map(|model| Replicas::start(&recipe, model, &model.parameters()).unwrap());
+    let replicas = [&one, &three].map(|model| CtcLearner::replicas(&recipe, model, &model.parameters()).unwrap());
     let cuts = [2, 2, 2];
     let before = sum(&replicas[1], rows(), &cuts).unwrap();
     for model in [&one, &three] {
@@ -136,7 +136,7 @@ fn a_part_that_fails_is_named_and_spoils_no_other_update() {
     let _turn = alone();
     let recipe = recipe();
     let model = model(Kind::Float, 3);
-    let replicas = Replicas::start(&recipe, &model, &model.parameters()).unwrap();
+    let replicas = CtcLearner::replicas(&recipe, &model, &model.parameters()).unwrap();
     let cuts = [2, 1, 2, 1];
     let good = sum(&replicas, rows(), &cuts).unwrap();
     let mut spoiled = rows();
@@ -183,7 +183,7 @@ fn kept_features_change_nothing() {
         Recipe { data: DataRecipe { feature_cache_mib: mib, ..DataRecipe::default() }, ..recipe }
     };
     let (kept, not_kept) = (recipe(64), recipe(0));
-    let [kept, not_kept] = [&kept, &not_kept].map(|recipe| Replicas::start(recipe, &model, &learnt).unwrap());
+    let [kept, not_kept] = [&kept, &not_kept].map(|recipe| CtcLearner::replicas(recipe, &model, &learnt).unwrap());
     let cold = sum(&kept, rows(), &[6]).unwrap();
     // Another batch of the same utterances, and no model to compute them anew.
     tch::no_grad(|| {
@@ -210,21 +210,21 @@ fn features_from_disk_from_memory_and_computed_are_the_same_bits() {
         let (on_disk, computed) = (keeping(&folder, 64), Recipe { data: DataRecipe::default(), ..recipe() });
         let model = model(kind, 3);
         let learnt = frozen(&model);
-        let reference = sum(&Replicas::start(&computed, &model, &learnt).unwrap(), rows(), &[2, 1, 2, 1]).unwrap();
+        let reference = sum(&CtcLearner::replicas(&computed, &model, &learnt).unwrap(), rows(), &[2, 1, 2, 1]).unwrap();
         for (at_hand, anew) in [(0, 6), (6, 0)] {
-            let first = Replicas::start(&on_disk, &model, &learnt).unwrap();
+            let first = CtcLearner::replicas(&on_disk, &model, &learnt).unwrap();
             // Beside the first, which holds the lock: what the file lacks is kept in memory.
-            let second = Replicas::start(&on_disk, &model, &learnt).unwrap();
+            let second = CtcLearner::replicas(&on_disk, &model, &learnt).unwrap();
             for (replicas, written) in [(&second, 0), (&first, anew)] {
                 for _epoch in 0..2 {
                     let part = sum(replicas, rows(), &[2, 1, 2, 1]).unwrap();
                     assert_eq!(part.loss.to_bits(), reference.loss.to_bits());
                     assert_eq!(difference(&part, &reference), 0.0);
                 }
-                let kept = replicas.kept_features().unwrap();
+                let kept = replicas.own().kept_features().unwrap();
                 assert_eq!((kept.at_hand, kept.computed, kept.written), (at_hand, anew, written));
             }
-            assert_eq!((first.take_warnings().len(), second.take_warnings().len()), (0, 1));
+            assert_eq!((first.own().take_warnings().len(), second.own().take_warnings().len()), (0, 1));
         }
     }
 }
@@ -235,8 +235,8 @@ fn other_convolutions_have_another_file_and_other_heads_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = keeping(&folder, 64);
     let file = |model: &Recogniser| {
-        let replicas = Replicas::start(&recipe, model, &frozen(model)).unwrap();
-        replicas.kept_features().unwrap().file
+        let replicas = CtcLearner::replicas(&recipe, model, &frozen(model)).unwrap();
+        replicas.own().kept_features().unwrap().file
     };
     let models = [Kind::Float, Kind::BFloat16].map(|kind| model(kind, 1));
     let mut files: Vec<String> = models.iter().map(file).collect();
@@ -270,9 +270,9 @@ fn what_has_no_room_on_disk_is_computed_each_time() {
         rows
     };
     for (epochs, at_hand, computed, written) in [(2, 0, 7, 5), (1, 5, 1, 0)] {
-        let replicas = Replicas::start(&recipe, &model, &learnt).unwrap();
+        let replicas = CtcLearner::replicas(&recipe, &model, &learnt).unwrap();
         (0..epochs).for_each(|_| _ = sum(&replicas, long(), &[1; 6]).unwrap());
-        let kept = replicas.kept_features().unwrap();
+        let kept = replicas.own().kept_features().unwrap();
         assert_eq!((kept.at_hand, kept.computed, kept.written), (at_hand, computed, written));
         assert!(std::fs::metadata(kept.file).unwrap().len() <= 1 << 20);
     }
@@ -285,7 +285,7 @@ fn frozen_convolutions_give_what_they_give_in_a_batch() {
     let whole = total(&model, &[6]);
     let learnt = frozen(&model);
     let recipe = recipe();
-    let alone = sum(&Replicas::start(&recipe, &model, &learnt).unwrap(), rows(), &[6]).unwrap();
+    let alone = sum(&CtcLearner::replicas(&recipe, &model, &learnt).unwrap(), rows(), &[6]).unwrap();
     // As for parts that add up.
     assert!((whole.loss / alone.loss - 1.0).abs() < 1e-5, "{} against {}", whole.loss, alone.loss);
 }
@@ -298,7 +298,7 @@ fn checkpointed_blocks_give_the_same_update_on_any_number_of_threads() {
     for threads in [1, 3] {
         let model = model(Kind::Float, threads);
         let kept = total(&model, &[2, 2, 2]);
-        let replicas = Replicas::start(&recipe, &model, &model.parameters()).unwrap();
+        let replicas = CtcLearner::replicas(&recipe, &model, &model.parameters()).unwrap();
         let recomputed = sum(&replicas, rows(), &[2, 2, 2]).unwrap();
         assert_eq!(kept.loss.to_bits(), recomputed.loss.to_bits());
         assert_eq!(kept.rate.to_bits(), recomputed.rate.to_bits());

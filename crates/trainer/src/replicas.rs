@@ -4,95 +4,96 @@
 //! model hardly faster than one. A core of its own for each half of a batch is what brings the second core to work.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
-use super::features::{FrozenFeatures, KeptFeatures};
-use super::part::{Common, Learner, Part};
 use crate::data::LoadedBatch;
+use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::model::{Recogniser, freeze};
-use crate::recipe::Recipe;
 
 /// Bytes of gradients that all replicas together may hold: a large model's operations are long enough for libtorch's own
 /// threads, and a copy of its gradients for each core is not worth its memory.
 const GRADIENT_BYTES: usize = 1 << 30;
 
-/// A model and its replicas.
+/// A replica of a model, and what is computed with it.
+pub trait Learner: std::fmt::Debug + Send + 'static {
+    /// What all parts of an update have in common.
+    type Common: Copy + Send + std::fmt::Debug;
+    /// What a part gives.
+    type Part: Send + std::fmt::Debug;
+
+    /// Computes part number `number` of an update; nothing of the model changes.
+    ///
+    /// # Errors
+    /// A loss that is not finite, with the utterances; libtorch's own.
+    fn compute(&self, common: &Self::Common, batch: &LoadedBatch, number: usize) -> Result<Self::Part>;
+}
+
+/// Learners over the same weights.
 #[derive(Debug)]
-pub struct Replicas<'a> {
-    recipe: &'a Recipe,
-    model: &'a Recogniser,
-    learnt: Vec<Tensor>,
-    frozen: Option<Arc<FrozenFeatures>>,
-    workers: Vec<Worker>,
+pub struct Replicas<L: Learner> {
+    own: L,
+    threads: i32,
+    workers: Vec<Worker<L>>,
 }
 
 #[derive(Debug)]
-struct Worker {
-    jobs: Option<Sender<Job>>,
-    parts: Option<Receiver<Result<Part>>>,
+struct Worker<L: Learner> {
+    jobs: Option<Sender<Job<L>>>,
+    parts: Option<Receiver<Result<L::Part>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Job {
-    common: Common,
+struct Job<L: Learner> {
+    common: L::Common,
     batch: LoadedBatch,
     number: usize,
     threads: i32,
 }
 
-impl<'a> Replicas<'a> {
-    /// Replicas of `model` for all of its threads, where they help; `learnt` names the parameters that learn.
+/// How many replicas are worth having where `learnt` learns.
+pub fn worthwhile(compute: &Compute, learnt: &[(String, Tensor)]) -> usize {
+    let bytes: usize = learnt.iter().map(|(_, tensor)| tensor.numel() * size_of::<f32>()).sum();
+    match compute.device {
+        Device::Cpu => (compute.threads.max(1) as usize).min(GRADIENT_BYTES / bytes.max(1)).max(1),
+        _ => 1,
+    }
+}
+
+/// Of a replica's parameters those that `learnt` names, in its order, after all others were taken out of the backward pass:
+/// nothing is then kept for their gradients.
+///
+/// # Errors
+/// A replica that lacks one; libtorch's own.
+pub fn learnt_of(parameters: Vec<(String, Tensor)>, learnt: &[(String, Tensor)]) -> Result<Vec<Tensor>> {
+    let mut parameters: std::collections::BTreeMap<String, Tensor> = parameters.into_iter().collect();
+    let same: Vec<Tensor> = learnt.iter().filter_map(|(name, _)| parameters.remove(name)).collect();
+    for tensor in parameters.values() {
+        let _ = tensor.f_set_requires_grad(false)?;
+    }
+    if same.len() < learnt.len() {
+        return Err(Error::Worker("a replica lacks a parameter of its model".into()));
+    }
+    Ok(same)
+}
+
+impl<L: Learner> Replicas<L> {
+    /// Starts a thread for each learner but the first, on all of `threads` threads together.
     ///
     /// # Errors
-    /// Too little memory, a system that gives no more threads, or a folder for features that cannot be used.
-    pub fn start(recipe: &'a Recipe, model: &'a Recogniser, learnt: &[(String, Tensor)]) -> Result<Replicas<'a>> {
-        let bytes: usize = learnt.iter().map(|(_, tensor)| tensor.numel() * size_of::<f32>()).sum();
-        let count = match model.compute.device {
-            tch::Device::Cpu => (model.compute.threads.max(1) as usize).min(GRADIENT_BYTES / bytes.max(1)).max(1),
-            _ => 1,
-        };
-        let shared = Arc::new(recipe.clone());
-        let frozen = FrozenFeatures::of(recipe, model, learnt)?;
-        let workers = (1..count)
-            .map(|_| {
-                let replica = model.replica()?;
-                freeze(&replica, learnt)?;
-                let mut parameters: std::collections::BTreeMap<String, Tensor> =
-                    replica.parameters().into_iter().collect();
-                let same: Vec<Tensor> = learnt.iter().filter_map(|(name, _)| parameters.remove(name)).collect();
-                if same.len() < learnt.len() {
-                    return Err(Error::Worker("a replica lacks a parameter of its model".into()));
-                }
-                Worker::start(shared.clone(), replica, same, frozen.clone())
-            })
-            .collect::<Result<_>>()?;
-        let learnt = learnt.iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
-        Ok(Replicas { recipe, model, learnt, frozen, workers })
+    /// No learner at all, or a system that gives no more threads.
+    pub fn start(mut learners: Vec<L>, threads: i32) -> Result<Replicas<L>> {
+        let others = learners.split_off(learners.len().min(1));
+        let own = learners.pop().ok_or_else(|| Error::Worker("there is no model to compute with".into()))?;
+        let workers = others.into_iter().map(Worker::start).collect::<Result<_>>()?;
+        Ok(Replicas { own, threads, workers })
     }
 
-    /// The recipe.
-    pub fn recipe(&self) -> &'a Recipe {
-        self.recipe
-    }
-
-    /// The model.
-    pub fn model(&self) -> &'a Recogniser {
-        self.model
-    }
-
-    /// What came of keeping features on disk, where that was asked for.
-    pub fn kept_features(&self) -> Option<KeptFeatures> {
-        self.frozen.as_ref().and_then(|frozen| frozen.kept())
-    }
-
-    /// What is odd about features on disk and was not said yet.
-    pub fn take_warnings(&self) -> Vec<String> {
-        self.frozen.as_ref().map(|frozen| frozen.take_warnings()).unwrap_or_default()
+    /// The learner of the calling thread.
+    pub fn own(&self) -> &L {
+        &self.own
     }
 
     /// Parts into which a batch is worth cutting.
@@ -106,14 +107,13 @@ impl<'a> Replicas<'a> {
     /// The first part's that fails, by number; a thread that ended.
     pub fn compute(
         &self,
-        common: &Common,
+        common: &L::Common,
         parts: Vec<LoadedBatch>,
-        mut take: impl FnMut(Part) -> Result<()>,
+        mut take: impl FnMut(L::Part) -> Result<()>,
     ) -> Result<()> {
         let count = parts.len();
         let busy = count.clamp(1, self.count());
-        let threads = self.model.compute.threads;
-        let share = (threads / busy as i32).max(1);
+        let share = (self.threads / busy as i32).max(1);
         let mut own = Vec::new();
         let mut failed = None;
         for (number, batch) in parts.into_iter().enumerate() {
@@ -126,15 +126,13 @@ impl<'a> Replicas<'a> {
             }
         }
         tch::set_num_threads(share);
-        let frozen = self.frozen.as_deref();
-        let learner = Learner { recipe: self.recipe, model: self.model, learnt: &self.learnt, frozen };
         let mut own = own.into_iter();
         for number in 0..count {
             // Every part is waited for, whatever became of another: a job left over would answer the next update.
             let part = match number % busy {
                 0 => own.next().map_or_else(
                     || Err(Error::Worker("a part of the batch was lost".into())),
-                    |batch| learner.compute(common, &batch, number),
+                    |batch| self.own.compute(common, &batch, number),
                 ),
                 place => self.workers[place - 1].take(),
             };
@@ -142,23 +140,17 @@ impl<'a> Replicas<'a> {
                 failed.get_or_insert(error);
             }
         }
-        tch::set_num_threads(threads);
+        tch::set_num_threads(self.threads);
         failed.map_or(Ok(()), Err)
     }
 }
 
-impl Worker {
-    fn start(
-        recipe: Arc<Recipe>,
-        model: Recogniser,
-        learnt: Vec<Tensor>,
-        frozen: Option<Arc<FrozenFeatures>>,
-    ) -> Result<Worker> {
-        let (jobs, inbox) = unbounded::<Job>();
+impl<L: Learner> Worker<L> {
+    fn start(learner: L) -> Result<Worker<L>> {
+        let (jobs, inbox) = unbounded::<Job<L>>();
         // One part waits to be taken: a worker that runs ahead would pile up gradients.
         let (outbox, parts) = bounded(1);
         let work = move || {
-            let learner = Learner { recipe: &recipe, model: &model, learnt: &learnt, frozen: frozen.as_deref() };
             for Job { common, batch, number, threads } in inbox {
                 tch::set_num_threads(threads);
                 // A thread that died in silence would leave the others without a reason.
@@ -177,12 +169,12 @@ impl Worker {
         Ok(Worker { jobs: Some(jobs), parts: Some(parts), thread: Some(thread) })
     }
 
-    fn give(&self, job: Job) -> Result<()> {
+    fn give(&self, job: Job<L>) -> Result<()> {
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         if sent { Ok(()) } else { Err(Self::ended()) }
     }
 
-    fn take(&self) -> Result<Part> {
+    fn take(&self) -> Result<L::Part> {
         self.parts.as_ref().and_then(|parts| parts.recv().ok()).unwrap_or_else(|| Err(Self::ended()))
     }
 
@@ -191,7 +183,7 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl<L: Learner> Drop for Worker<L> {
     fn drop(&mut self) {
         // Both ends closed, its next send or receive fails.
         self.jobs = None;

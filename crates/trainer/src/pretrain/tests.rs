@@ -1,0 +1,1 @@
+//! However an update is cut, it is the same update.

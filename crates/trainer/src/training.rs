@@ -1,0 +1,282 @@
+//! The training loop: epochs, batches, metrics, evaluations, states. What is learnt is a [`Task`]'s.
+
+use std::path::Path;
+use std::time::Instant;
+
+use klang_text::Score;
+
+use crate::data::{AudioCache, EpochPlan, Item, LoadedBatch, Loader, LoaderSettings};
+use crate::error::Result;
+use crate::event::{Event, Observer, Oddities, UpdateReport};
+use crate::model::AudioSpec;
+use crate::recipe::Recipe;
+use crate::run::{MetricsLine, Progress, RunFolder, write_report};
+
+/// Whether a run folder is new or goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// A new run.
+    Fresh,
+    /// The run in the folder, from its last saved state.
+    Resume,
+}
+
+/// What a training ends with.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Updates done.
+    pub updates: u64,
+    /// The best evaluation, smaller being better: dev's WER and CER; in pretraining, the loss on dev.
+    pub best: Option<[f64; 2]>,
+    /// The best checkpoint's scores by test name.
+    pub tests: Vec<(String, Score)>,
+    /// Wall-clock seconds, over all resumes.
+    pub seconds: f64,
+    /// Processor seconds of this process, on all cores together; none where the system does not tell.
+    pub processor_seconds: Option<f64>,
+}
+
+/// What is learnt, and how that is judged.
+pub trait Task {
+    /// What an evaluation gives.
+    type Evaluation;
+
+    /// Utterances to learn from.
+    fn items(&self) -> &[std::sync::Arc<Item>];
+
+    /// Parts into which batches are cut, each computed by a thread of its own.
+    fn parts(&self) -> usize;
+
+    /// Applies one update, the one after `done` updates.
+    ///
+    /// # Errors
+    /// A loss or gradient that is not finite; nothing has been applied then.
+    fn update(&mut self, done: u64, batches: Vec<LoadedBatch>, observer: &mut dyn Observer) -> Result<UpdateReport>;
+
+    /// The line of metrics over some updates, in their order; not empty.
+    fn line(&mut self, reports: &[UpdateReport], seconds: f64) -> MetricsLine;
+
+    /// Judges the model.
+    ///
+    /// # Errors
+    /// Audio that cannot be read, or libtorch's own.
+    fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<Self::Evaluation>;
+
+    /// What an evaluation comes to; the smaller is the better, and the second number decides between equal first ones.
+    fn result(evaluation: &Self::Evaluation) -> [f64; 2];
+
+    /// Says and records an evaluation.
+    ///
+    /// # Errors
+    /// A failing file system.
+    fn tell(&mut self, evaluation: Self::Evaluation, told: Told, observer: &mut dyn Observer) -> Result<()>;
+
+    /// Writes the model as a folder.
+    ///
+    /// # Errors
+    /// A failing file system; the old folder then still stands.
+    fn save_model(&self, folder: &Path) -> Result<()>;
+
+    /// Writes what a resume needs.
+    ///
+    /// # Errors
+    /// A failing file system; the old state then still stands.
+    fn save_state(&self, progress: &Progress) -> Result<()>;
+}
+
+/// When an evaluation was.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// Updates done.
+    pub update: u64,
+    /// Whether it is the best so far.
+    pub best: bool,
+    /// Wall-clock seconds of the training so far, over all resumes.
+    pub seconds: f64,
+}
+
+/// A training under way.
+pub struct Training<'a> {
+    /// What decides it.
+    pub recipe: &'a Recipe,
+    /// Where it is recorded.
+    pub run: &'a RunFolder,
+    /// How audio is read.
+    pub loading: LoaderSettings,
+    /// How far it is.
+    pub progress: Progress,
+    clock: Instant,
+    oddities: Oddities,
+    reports: Vec<UpdateReport>,
+}
+
+impl<'a> Training<'a> {
+    /// A training that has come as far as `progress` says.
+    pub fn new(recipe: &'a Recipe, run: &'a RunFolder, audio: AudioSpec, progress: Progress) -> Training<'a> {
+        let cache = AudioCache::new(recipe.data.cache_mib);
+        Training {
+            recipe,
+            run,
+            loading: LoaderSettings { audio, workers: recipe.data.workers, cache },
+            progress,
+            clock: Instant::now(),
+            oddities: Oddities::default(),
+            reports: Vec::new(),
+        }
+    }
+
+    /// Says where a resumed run goes on.
+    pub fn greet(&self, begin: Begin, parts: usize, observer: &mut dyn Observer) {
+        if begin == Begin::Fresh {
+            return;
+        }
+        observer.event(Event::Note(&format!("resuming after update {}", self.progress.update)));
+        if let Some(then) = self.progress.parts.filter(|&then| then != parts) {
+            observer.event(Event::Warning(&format!(
+                "this run was begun with batches cut among {then} threads, and now they are among {parts}: masks and noise fall otherwise; with {then} threads it would be the same run"
+            )));
+        }
+    }
+
+    /// Trains to the end.
+    ///
+    /// # Errors
+    /// Whatever the task's are; the last saved state stays whole.
+    pub fn run<T: Task>(&mut self, task: &mut T, observer: &mut dyn Observer) -> Result<()> {
+        let updates = self.recipe.train.updates;
+        observer.event(Event::Start { done: self.progress.update, updates });
+        while self.progress.update < updates && !self.progress.finished {
+            self.epoch(task, observer)?;
+        }
+        Ok(())
+    }
+
+    /// One epoch, or what is left of it.
+    fn epoch<T: Task>(&mut self, task: &mut T, observer: &mut dyn Observer) -> Result<()> {
+        let Recipe { seed, data, train, .. } = self.recipe;
+        let epoch = self.progress.epoch;
+        let mut plans = EpochPlan {
+            items: task.items(),
+            augment: &data.augment,
+            seconds: train.batch_seconds,
+            seed: *seed,
+            epoch,
+            short_first: epoch < train.short_first_epochs,
+            // Joining waits for the first whole epoch behind the flat start: what an epoch holds must not depend on how
+            // far a resumed run had come in it.
+            join: self.progress.update - self.progress.batches.div_ceil(train.accumulate as u64)
+                >= train.flat_start_updates,
+        }
+        .batches();
+        // An accumulated update never spans two epochs: the last one of an epoch may be of fewer batches.
+        let mut batches =
+            Loader::start(plans.split_off(plans.len().min(self.progress.batches as usize)), &self.loading);
+        while self.progress.update < train.updates && !self.progress.finished {
+            let waited = Instant::now();
+            let loaded = batches.by_ref().take(train.accumulate).collect::<Result<Vec<LoadedBatch>>>()?;
+            let waited = waited.elapsed().as_secs_f64();
+            if loaded.is_empty() {
+                break;
+            }
+            loaded.iter().for_each(|batch| self.oddities.say(&batch.warnings, observer));
+            let used = loaded.len() as u64;
+            let report = task.update(self.progress.update, loaded, observer)?;
+            let report = UpdateReport { epoch, waited_seconds: waited, seconds: report.seconds + waited, ..report };
+            self.progress.update += 1;
+            self.progress.batches += used;
+            observer.event(Event::Update(&report));
+            self.reports.push(report);
+            // A state is saved at evaluations: what comes after must average the same updates in a resumed run.
+            let saves =
+                self.progress.update.is_multiple_of(train.evaluate_every) || self.progress.update == train.updates;
+            if self.progress.update.is_multiple_of(train.log_every) || saves {
+                let reports = std::mem::take(&mut self.reports);
+                task.line(&reports, self.seconds()).append(&self.run.metrics())?;
+            }
+            if saves {
+                self.evaluate(task, observer)?;
+            }
+        }
+        if self.progress.update < train.updates && !self.progress.finished {
+            self.progress.epoch += 1;
+            self.progress.batches = 0;
+        }
+        Ok(())
+    }
+
+    /// Judges the model, keeps the best one, saves the state.
+    fn evaluate<T: Task>(&mut self, task: &mut T, observer: &mut dyn Observer) -> Result<()> {
+        let evaluation = task.evaluate(observer)?;
+        let result = T::result(&evaluation);
+        let best = self.progress.best.is_none_or(|best| result < best);
+        if best {
+            task.save_model(&self.run.best())?;
+            self.progress.best = Some(result);
+            self.progress.since_best = 0;
+        } else {
+            self.progress.since_best += 1;
+        }
+        task.save_model(&self.run.last())?;
+        let update = self.progress.update;
+        let seconds = self.seconds();
+        task.tell(evaluation, Told { update, best, seconds }, observer)?;
+        if self.recipe.train.patience.is_some_and(|patience| self.progress.since_best >= patience) {
+            observer.event(Event::Note(&format!(
+                "nothing better on dev in {} evaluations: stopping",
+                self.progress.since_best
+            )));
+            self.progress.finished = true;
+        }
+        self.progress.finished |= update == self.recipe.train.updates;
+        task.save_state(&Progress { seconds, parts: Some(task.parts()), ..self.progress })?;
+        write_report(self.run)
+    }
+
+    /// Wall-clock seconds so far, over all resumes.
+    pub fn seconds(&self) -> f64 {
+        self.progress.seconds + self.clock.elapsed().as_secs_f64()
+    }
+}
+
+/// Means of some updates, in the form that both kinds of training log them.
+pub struct Means<'a> {
+    reports: &'a [UpdateReport],
+}
+
+impl<'a> Means<'a> {
+    /// Over these updates.
+    pub fn of(reports: &'a [UpdateReport]) -> Means<'a> {
+        Means { reports }
+    }
+
+    /// The mean of a number.
+    pub fn mean(&self, value: impl Fn(&UpdateReport) -> f64) -> f64 {
+        self.reports.iter().map(value).sum::<f64>() / self.reports.len().max(1) as f64
+    }
+
+    /// The last update.
+    pub fn last(&self) -> UpdateReport {
+        self.reports.last().cloned().unwrap_or_default()
+    }
+
+    /// Speed, padding and waiting.
+    pub fn speed(&self) -> Speed {
+        let time = self.mean(|report| report.seconds).max(1e-9);
+        Speed {
+            audio_seconds_per_second: self.mean(|report| report.audio_seconds) / time,
+            padding: self.mean(|report| report.padding),
+            waiting: self.mean(|report| report.waited_seconds) / time,
+        }
+    }
+}
+
+/// How fast updates were.
+#[derive(Clone, Copy, Debug)]
+pub struct Speed {
+    /// Seconds of audio a second.
+    pub audio_seconds_per_second: f64,
+    /// Share of the batches that is padding.
+    pub padding: f64,
+    /// Share of the time spent waiting for audio.
+    pub waiting: f64,
+}
