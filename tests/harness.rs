@@ -248,8 +248,8 @@ impl TestCommand {
 }
 
 /// Starts a training and kills it, without warning, once it has saved a state.
-pub fn start_and_kill(dir: &Dir, run: &str) -> u64 {
-    let mut training = dir.klang(["train", "recipe.yaml", "--run", run]).start();
+pub fn start_and_kill(dir: &Dir, command: &str, run: &str) -> u64 {
+    let mut training = dir.klang([command, "recipe.yaml", "--run", run]).start();
     let state = dir.path(run).join("state/progress.json");
     let deadline = Instant::now() + Duration::from_secs(600);
     while !state.exists() && Instant::now() < deadline {
@@ -259,6 +259,24 @@ pub fn start_and_kill(dir: &Dir, run: &str) -> u64 {
     let status = training.wait().expect("an end");
     assert!(!status.success(), "the training ended before it could be stopped: {status}");
     dir.json(&format!("{run}/state/progress.json"))["update"].as_u64().expect("a number")
+}
+
+/// What training and scoring said, without what depends on the clock.
+pub fn timeless(dir: &Dir, run: &str) -> Vec<Value> {
+    let mut lines = dir.json_lines(&format!("{run}/metrics.jsonl"));
+    lines.retain(|line| line["kind"] != "run");
+    for line in &mut lines {
+        let map = line.as_object_mut().expect("an object");
+        for key in ["seconds", "audio_seconds_per_second", "waiting"] {
+            map.remove(key);
+        }
+        for part in ["behaviour", "held_out"] {
+            if let Some(Value::Object(part)) = map.get_mut(part) {
+                part.remove("seconds");
+            }
+        }
+    }
+    lines
 }
 
 /// What a command left behind.

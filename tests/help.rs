@@ -16,7 +16,7 @@ fn every_command_describes_itself_and_shows_an_example() {
     help.prints(&["Exit codes: 0 done, 1 the work failed"]);
     let commands = commands(&help.stdout);
     let names: Vec<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
-    for name in ["doctor", "prepare", "check", "train", "evaluate", "transcribe", "score", "logits"] {
+    for name in ["doctor", "prepare", "check", "train", "pretrain", "evaluate", "transcribe", "score", "logits"] {
         assert!(names.contains(&name), "{name}: {names:?}");
     }
     for (name, what) in &commands {

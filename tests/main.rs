@@ -14,6 +14,7 @@ mod learning;
 mod logits;
 mod model_folder;
 mod prepare;
+mod pretrain;
 mod pretrained;
 mod recipe;
 mod reproducible;

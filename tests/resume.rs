@@ -2,9 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
-
-use crate::harness::{Dir, recipe, start_and_kill};
+use crate::harness::{Dir, recipe, start_and_kill, timeless};
 
 const UPDATES: u64 = 50;
 
@@ -22,28 +20,12 @@ fn full_recipe() -> String {
     .replace("hidden_size: 16", "hidden_dropout: 0.2, attention_dropout: 0.1, layerdrop: 0.2, hidden_size: 16")
 }
 
-/// What training and scoring said, without what depends on the clock.
-fn timeless(dir: &Dir, run: &str) -> Vec<Value> {
-    let mut lines = dir.json_lines(&format!("{run}/metrics.jsonl"));
-    lines.retain(|line| line["kind"] != "run");
-    for line in &mut lines {
-        let map = line.as_object_mut().expect("an object");
-        for key in ["seconds", "audio_seconds_per_second", "waiting"] {
-            map.remove(key);
-        }
-        if let Some(Value::Object(behaviour)) = map.get_mut("behaviour") {
-            behaviour.remove("seconds");
-        }
-    }
-    lines
-}
-
 #[test]
 fn a_killed_run_ends_as_if_it_had_never_been_stopped() {
     let dir = Dir::with_recipe(1);
     dir.write("recipe.yaml", full_recipe());
     dir.klang(["train", "recipe.yaml", "--run", "whole"]).succeeds();
-    let update = start_and_kill(&dir, "stopped");
+    let update = start_and_kill(&dir, "train", "stopped");
     assert!((10..UPDATES).contains(&update), "{update}");
     let resumed = dir.klang(["train", "recipe.yaml", "--run", "stopped", "--resume"]).succeeds();
     resumed.says(&[&format!("resuming after update {update}")]);
@@ -64,7 +46,7 @@ fn a_killed_run_ends_as_if_it_had_never_been_stopped() {
 fn a_crash_while_the_state_was_being_replaced_loses_nothing() {
     let dir = Dir::with_recipe(1);
     dir.write("recipe.yaml", full_recipe());
-    let update = start_and_kill(&dir, "run");
+    let update = start_and_kill(&dir, "train", "run");
     // What a crash between the two renames of a save leaves behind.
     fs::rename(dir.path("run/state"), dir.path("run/state.old")).expect("a rename");
     dir.write("run/.state-a1.tmp/weights.safetensors", "half");

@@ -78,7 +78,7 @@ fn factors_and_adapters_resume_as_if_never_interrupted() {
         write_recipe(&dir, 60, &format!("tune: {{kind: {kind}}}"));
         let (whole, stopped) = (format!("{kind}-whole"), format!("{kind}-stopped"));
         dir.klang(["train", "recipe.yaml", "--run", &whole]).succeeds();
-        let update = start_and_kill(&dir, &stopped);
+        let update = start_and_kill(&dir, "train", &stopped);
         assert!(update < 60, "{update}");
         dir.klang(["train", "recipe.yaml", "--run", &stopped, "--resume"]).succeeds();
         let weights = |run: &str| dir.bytes(&format!("{run}/last/model.safetensors"));

@@ -16,12 +16,12 @@ MEASURE = pathlib.Path(__file__).parent / "measure.py"
 
 def run(*arguments):
     """What klang prints; a failure is raised with what it said."""
-    return started([os.environ["KLANG"], *map(str, arguments)])
+    return started([os.environ["KLANG"], *map(str, arguments)]).stdout
 
 
 def measured(*arguments):
     """The seconds that klang took, from its start, and its peak of resident memory in bytes."""
-    seconds, peak = started([sys.executable, MEASURE, os.environ["KLANG"], *map(str, arguments)]).split()[-2:]
+    seconds, peak = started([sys.executable, MEASURE, os.environ["KLANG"], *map(str, arguments)]).stdout.split()[-2:]
     return float(seconds), int(peak)
 
 
@@ -29,7 +29,7 @@ def started(command):
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     if done.returncode != 0:
         raise RuntimeError(f"`{' '.join(map(str, command))}` ended with {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
+    return done
 
 
 def tensors(path):
@@ -59,7 +59,17 @@ def transcribe(model, audios, out, *options):
 
 def train(recipe, folder, settings):
     """Trains by a recipe with `settings` changed."""
-    run("train", recipe, "--run", folder, *(f"--set={key}={value}" for key, value in settings.items()))
+    learn("train", recipe, folder, settings)
+
+
+def pretrain(recipe, folder, settings):
+    """Pretrains by a recipe with `settings` changed; returns what klang said on the way."""
+    return learn("pretrain", recipe, folder, settings)
+
+
+def learn(command, recipe, folder, settings):
+    changed = [f"--set={key}={value}" for key, value in settings.items()]
+    return started([os.environ["KLANG"], command, recipe, "--run", folder, *changed]).stderr
 
 
 def export(model, folder):

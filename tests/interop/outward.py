@@ -15,6 +15,7 @@ RECIPE = audio.ROOT / "tests/interop/recipe.yaml"
 # klang computes KL-Norm as it is trained, transformers the LayerNorm that it folds into: the same products in another
 # order, of models about as small as inward.py's. After two updates at 5e-4 a fold that forgets w is off by 6e-3.
 BOUND = 1e-5
+ENCODER_STAGES = ["features", "projected", "hidden"]
 DIGITS, PEOPLE = 12, 6  # files whose text is compared
 # From random weights letters take some updates, and an even alignment, to come out of the blank.
 FROM_RANDOM = {
@@ -68,39 +69,50 @@ def compare(name, run, folder):
     report.compared(f"{name}, exported", {"logits": worst}, BOUND)
 
 
+def loaded(name, kind, folder, unexpected=()):
+    """The model of a folder, which must hold the weights that it needs and, but for the `unexpected`, nothing else."""
+    model, info = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    for keys in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        wanted = sorted(unexpected) if keys == "unexpected_keys" else []
+        report.equal(f"{name}, {keys}", wanted, sorted(info.get(keys) or []))
+    return model.eval()
+
+
 def opened(name, folder):
     """The model and processor of a folder, which must hold what they need and nothing else."""
-    model, info = AutoModelForCTC.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
-        report.equal(f"{name}, {kind}", [], sorted(info.get(kind) or []))
+    model = loaded(name, AutoModelForCTC, folder)
     processor = Wav2Vec2Processor.from_pretrained(folder)
     sizes = [len(processor.tokenizer), model.config.vocab_size, model.lm_head.out_features]
     report.check(f"{name}, vocabulary", len(set(sizes)) == 1, "tokens = vocab_size = outputs", sizes)
-    return model.eval(), processor
+    return model, processor
 
 
 def headless(work, model):
-    """Checkpoints without a CTC head, which klang gives one: a bare encoder, and one as pretraining left it.
-
-    One update at a learning rate that moves no weight by more than 1e-9 leaves the encoder that transformers has.
-    """
+    """Checkpoints without a CTC head, which klang gives one: a bare encoder, and one as pretraining left it."""
     report.section("checkpoints without a head")
-    path = audio.recordings(1)[0]
     encoder = model.wav2vec2
     torch.manual_seed(13)
     pretraining = Wav2Vec2ForPreTraining(model.config)
     pretraining.wav2vec2.load_state_dict(encoder.state_dict())
     for name, checkpoint in {"bare": encoder, "pretraining": pretraining}.items():
         with report.case(name):
-            folder, run = work / f"checkpoint-{name}", work / f"run-{name}"
+            folder = work / f"checkpoint-{name}"
             checkpoint.save_pretrained(folder)
             checkpoints.write_preprocessor(folder, normalise=True, attention_mask=True)
-            settings = {"model.init": folder, "train.updates": 1, "train.learning_rate": "1.0e-9"}
-            klang.train(work / RECIPE.name, run, settings)
-            got, _ = klang.logits(run, path, run / "stages.safetensors", "--stages")
-            klang.export(run, work / f"export-{name}")
-            opened(name, work / f"export-{name}")
-            expected = reference.stages(encoder, reference.samples(work / f"export-{name}", path))
-            stages = ["features", "projected", "hidden"]
-            errors = {stage: reference.relative_error(got[stage], expected[stage]) for stage in stages}
-            report.compared(name, errors, BOUND)
+            same_encoder(name, work, folder, encoder)
+
+
+def same_encoder(name, work, start, encoder):
+    """That klang trains from `start`, and its encoder computes what transformers' does.
+
+    One update at a learning rate that moves no weight by more than 1e-9 leaves the encoder that transformers has.
+    """
+    path, run, folder = audio.recordings(1)[0], work / f"run-{name}", work / f"export-{name}"
+    settings = {"model.init": start, "train.updates": 1, "train.learning_rate": "1.0e-9"}
+    klang.train(work / RECIPE.name, run, settings)
+    got, _ = klang.logits(run, path, run / "stages.safetensors", "--stages")
+    klang.export(run, folder)
+    opened(name, folder)
+    expected = reference.stages(encoder, reference.samples(folder, path))
+    errors = {stage: reference.relative_error(got[stage], expected[stage]) for stage in ENCODER_STAGES}
+    report.compared(name, errors, BOUND)

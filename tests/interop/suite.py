@@ -13,7 +13,7 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 WORK = pathlib.Path(__file__).resolve().parents[2] / "target/interop/work"
-PARTS = ["in", "base", "out", "tools"]
+PARTS = ["in", "base", "out", "pretrain", "tools"]
 
 
 def options(families):
@@ -30,6 +30,7 @@ def main():
     import base_size
     import inward
     import outward
+    import pretraining
     import report
     import tools
     from families import FAMILIES
@@ -52,6 +53,8 @@ def main():
         exported = outward.families(WORK, models)
     if "out" in parts and "wav2vec2-large" in models:
         outward.headless(WORK, models["wav2vec2-large"])
+    if "pretrain" in parts:
+        pretraining.compare(WORK)
     if "tools" in parts:
         tools.compare(WORK, exported)
     return report.finish()

@@ -31,8 +31,8 @@ mod transcribe;
 mod windows;
 
 pub use data::{
-    AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, Transcripts,
-    encode, read_sources,
+    AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, encode,
+    read_sources,
 };
 pub use device::{Compute, DeviceChoice, PrecisionChoice, cpu_has_bf16, has_nvidia_driver};
 pub use error::{Error, Result};
@@ -46,9 +46,9 @@ pub use model::{
 pub use prepare::Preparation;
 pub use pretrain::{HeldOut, PretrainingPreparation, Probed, pretrain};
 pub use recipe::{
-    AugmentRecipe, ContrastiveRecipe, DataRecipe, DecodeMethod, DecodeRecipe, FreezeRecipe, MaskRecipe, ModelRecipe,
-    NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source, SourcePart, Spectrum,
-    TrainRecipe,
+    AugmentRecipe, ChooseBy, ContrastiveRecipe, DataRecipe, DecodeMethod, DecodeRecipe, FreezeRecipe, MaskRecipe,
+    ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source, SourcePart,
+    Spectrum, TrainRecipe,
 };
 pub use run::{DataLine, MetricsLine, RunFolder, read_metrics};
 pub use schedule::Schedule;

@@ -26,7 +26,8 @@ pub enum Begin {
 pub struct Outcome {
     /// Updates done.
     pub updates: u64,
-    /// The best evaluation, smaller being better: dev's WER and CER; in pretraining, the loss on dev.
+    /// The best evaluation, smaller being better: dev's WER and CER, or CER and WER where the best is chosen by that; in
+    /// pretraining, the loss on dev.
     pub best: Option<[f64; 2]>,
     /// The best checkpoint's scores by test name.
     pub tests: Vec<(String, Score)>,
@@ -63,7 +64,7 @@ pub trait Task {
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<Self::Evaluation>;
 
     /// What an evaluation comes to; the smaller is the better, and the second number decides between equal first ones.
-    fn result(evaluation: &Self::Evaluation) -> [f64; 2];
+    fn result(&self, evaluation: &Self::Evaluation) -> [f64; 2];
 
     /// Says and records an evaluation.
     ///
@@ -207,7 +208,7 @@ impl<'a> Training<'a> {
     /// Judges the model, keeps the best one, saves the state.
     fn evaluate<T: Task>(&mut self, task: &mut T, observer: &mut dyn Observer) -> Result<()> {
         let evaluation = task.evaluate(observer)?;
-        let result = T::result(&evaluation);
+        let result = task.result(&evaluation);
         let best = self.progress.best.is_none_or(|best| result < best);
         if best {
             task.save_model(&self.run.best())?;

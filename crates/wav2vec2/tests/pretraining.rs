@@ -190,8 +190,7 @@ fn a_frame_whose_distractors_are_all_its_own_code_has_no_loss_and_no_gradient_th
     let named: BTreeMap<String, Tensor> = model.store.named().into_iter().collect();
     tch::no_grad(|| {
         let _ = named["quantizer.weight_proj.weight"].shallow_clone().zero_();
-        let _ =
-            named["quantizer.weight_proj.bias"].shallow_clone().copy_(&Tensor::arange(10, (Kind::Float, Device::Cpu)));
+        named["quantizer.weight_proj.bias"].shallow_clone().copy_(&Tensor::arange(10, (Kind::Float, Device::Cpu)));
     });
     let golden = read_safetensors(&golden("pretraining-group").join("stages.safetensors")).unwrap();
     let told = predict(&model, &given(&golden, &model), false);

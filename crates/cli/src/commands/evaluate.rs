@@ -4,9 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use klang_text::Normaliser;
-use klang_trainer::{
-    AudioCache, Evaluation, Keep, LoaderSettings, Recogniser, Source, Transcripts, encode, evaluate, read_sources,
-};
+use klang_trainer::{AudioCache, Evaluation, Keep, LoaderSettings, Recogniser, Source, encode, evaluate, read_sources};
 use serde_json::{Map, Value, json};
 
 use crate::Ending;
@@ -26,7 +24,7 @@ pub fn run(arguments: &EvaluateArguments) -> Result<Ending> {
     let settings = LoaderSettings { audio: model.spec.audio, workers: 2, cache: AudioCache::new(0) };
     let mut scores = Map::new();
     for (name, manifest) in names.iter().zip(&arguments.manifest) {
-        let utterances = read_sources(&[Source::Whole(manifest.clone())], &Default::default(), Transcripts::Needed)?;
+        let utterances = read_sources(&[Source::Whole(manifest.clone())], &Default::default())?;
         let spec = &model.spec;
         let data =
             encode(name, utterances, &normaliser, &spec.vocabulary, &spec.config, spec.audio.sampling_rate, Keep::All);

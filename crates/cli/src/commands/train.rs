@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use klang_trainer::{Begin, Outcome, Recipe, train};
+use klang_trainer::{Begin, ChooseBy, Outcome, Recipe, train};
 
 use crate::Ending;
 use crate::args::TrainArguments;
@@ -16,7 +16,11 @@ pub fn run(arguments: &TrainArguments) -> Result<Ending> {
         train(&recipe, &folder, begin, &mut Console::new())
             .with_context(|| format!("training {}", arguments.recipe.recipe.display()))?;
     output::took(updates, seconds, processor_seconds);
-    if let Some([wer, cer]) = best {
+    if let Some(best) = best {
+        let [wer, cer] = match recipe.train.choose_by {
+            ChooseBy::Wer => best,
+            ChooseBy::Cer => [best[1], best[0]],
+        };
         output::line(&format!("best dev WER {:.2} % CER {:.2} %", wer * 100.0, cer * 100.0))?;
     }
     for (name, score) in tests {

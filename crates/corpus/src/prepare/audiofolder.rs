@@ -79,7 +79,7 @@ fn with_metadata(path: &Path, source: &Path) -> Result<Vec<Utterance>, Error> {
 }
 
 fn side_by_side(source: &Path, corpus: &mut Corpus) -> Result<Vec<Utterance>, Error> {
-    let audio = files::walk(source, |path| files::is_audio(path))?;
+    let audio = files::walk(source, files::is_audio)?;
     if audio.is_empty() {
         return Err(layout(source, "neither metadata nor an audio file is in it".to_owned()));
     }

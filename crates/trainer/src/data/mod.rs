@@ -38,7 +38,7 @@ pub struct Item {
 pub struct LeftOut {
     /// The utterance.
     pub id: String,
-    /// The manifest's line.
+    /// The manifest's line; 0 for a file of a folder.
     pub line: usize,
     /// Why.
     pub why: String,
@@ -80,7 +80,10 @@ impl Dataset {
             .left_out
             .iter()
             .take(5)
-            .map(|left| format!("`{}` (line {}): {}", left.id, left.line, left.why))
+            .map(|left| match left.line {
+                0 => format!("`{}`: {}", left.id, left.why),
+                line => format!("`{}` (line {line}): {}", left.id, left.why),
+            })
             .collect();
         let rest = if count > 5 { format!("; and {} more", count - 5) } else { String::new() };
         (count > 0).then(|| format!("{}: {count} utterances left out: {}{rest}", self.name, shown.join("; ")))
@@ -89,20 +92,39 @@ impl Dataset {
 
 /// Whether utterances need a transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transcripts {
+enum Transcripts {
     /// Each must have one.
     Needed,
     /// They are passed over.
     Unused,
 }
 
-/// The utterances of some manifests, or of folders with audio where transcripts are not needed, with their durations; nothing
-/// is judged yet.
+/// The labelled utterances of some manifests, with their durations; nothing is judged yet.
 ///
 /// # Errors
-/// A manifest that cannot be read, an utterance without a transcript where one is needed, a selection that leaves nothing, or
-/// audio whose length neither manifest nor file tells.
-pub fn read_sources(sources: &[Source], select: &Selection, transcripts: Transcripts) -> Result<Vec<Utterance>> {
+/// A manifest that cannot be read, an utterance without a transcript, a selection that leaves nothing, or audio whose
+/// length neither manifest nor file tells.
+pub fn read_sources(sources: &[Source], select: &Selection) -> Result<Vec<Utterance>> {
+    read(sources, select, Transcripts::Needed, &mut Vec::new())
+}
+
+/// The utterances of some manifests, whatever their transcripts, and of folders with audio, with their durations; and what of
+/// a folder is no audio that can be used.
+///
+/// # Errors
+/// As [`read_sources`], or a folder without an audio file.
+pub fn read_unlabelled(sources: &[Source], select: &Selection) -> Result<(Vec<Utterance>, Vec<LeftOut>)> {
+    let mut left_out = Vec::new();
+    let utterances = read(sources, select, Transcripts::Unused, &mut left_out)?;
+    Ok((utterances, left_out))
+}
+
+fn read(
+    sources: &[Source],
+    select: &Selection,
+    transcripts: Transcripts,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Vec<Utterance>> {
     let mut all = Vec::new();
     let mut nothing = None;
     for source in sources {
@@ -129,7 +151,7 @@ pub fn read_sources(sources: &[Source], select: &Selection, transcripts: Transcr
             );
             return Err(Error::Data { path: path.clone(), message });
         }
-        fill_durations(&mut utterances, path)?;
+        fill_durations(&mut utterances, path, left_out)?;
         all.extend(utterances);
     }
     match nothing {
@@ -155,21 +177,33 @@ pub fn unmatched(sources: &[Source], select: &Selection) -> Result<Vec<String>> 
     Ok(select.unmatched(manifests.iter().flat_map(|manifest| &manifest.utterances)))
 }
 
-fn fill_durations(utterances: &mut [Utterance], path: &Path) -> Result<()> {
+/// Fills in durations that a manifest does not state. A file of a folder, which no manifest has asked for, is left out where it
+/// cannot be used.
+fn fill_durations(utterances: &mut Vec<Utterance>, path: &Path, left_out: &mut Vec<LeftOut>) -> Result<()> {
     let probes = durations::probe_all(utterances.iter().filter(|utterance| utterance.duration.is_none()));
-    for utterance in utterances.iter_mut().filter(|utterance| utterance.duration.is_none()) {
-        let probe = probes.get(&utterance.audio).cloned().unwrap_or_else(|| Err("not probed".into()));
-        let refuse = |message| Error::Data {
-            path: path.into(),
-            message: format!("line {}, `{}`: {message}", utterance.line, utterance.id),
-        };
-        let duration = probe.map_err(refuse)?.duration - utterance.offset.unwrap_or(0.0);
-        if duration <= 0.0 {
-            return Err(refuse("its offset lies behind the end of the file".into()));
+    let mut failed = None;
+    utterances.retain_mut(|utterance| {
+        if utterance.duration.is_some() {
+            return true;
         }
-        utterance.duration = Some(duration);
-    }
-    Ok(())
+        let probe = probes.get(&utterance.audio).cloned().unwrap_or_else(|| Err("not probed".into()));
+        let message = match probe.map(|probe| probe.duration - utterance.offset.unwrap_or(0.0)) {
+            Ok(duration) if duration > 0.0 => {
+                utterance.duration = Some(duration);
+                return true;
+            }
+            Ok(_) => "its offset lies behind the end of the file".into(),
+            Err(message) => message,
+        };
+        if utterance.line == 0 {
+            left_out.push(LeftOut { id: utterance.id.clone(), line: 0, why: message });
+        } else {
+            let message = format!("line {}, `{}`: {message}", utterance.line, utterance.id);
+            failed.get_or_insert(Error::Data { path: path.into(), message });
+        }
+        false
+    });
+    failed.map_or(Ok(()), Err)
 }
 
 /// Takes a share of the utterances for dev, drawn by seed and id, whatever their order.

@@ -35,6 +35,10 @@ impl ModelSpec {
             let message = message.into();
             return Err(Error::Model { path: folder.clone(), message });
         }
+        if checkpoint.head_rows().is_none() && !folder.join("vocab.json").is_file() {
+            let message = "an encoder without a CTC head and its vocabulary, as pretraining leaves it: train from it first, with this folder or its run as `model.init` of a recipe for klang train";
+            return Err(Error::Model { path: folder.clone(), message: message.into() });
+        }
         let config = ModelConfig::read(&folder.join("config.json"))?;
         let text = text_options(folder)?;
         let audio = ModelSpec::read_audio(folder)?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use klang_corpus::{CheckOptions, Finding, Role, Source as Checked, Utterance, check};
 use klang_text::{Normaliser, Vocabulary};
 
-use crate::data::{Dataset, Keep, Transcripts, encode, read_sources, take_dev, unmatched};
+use crate::data::{Dataset, Keep, encode, read_sources, take_dev, unmatched};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::event::Observer;
@@ -60,9 +60,9 @@ impl Preparation {
         if let Some(folder) = &data.feature_cache_dir {
             try_feature_folder(folder)?;
         }
-        let mut train = read_sources(&data.train, &data.select, Transcripts::Needed)?;
+        let mut train = read_sources(&data.train, &data.select)?;
         let dev = match &data.dev {
-            Some(source) => read_sources(std::slice::from_ref(source), &Default::default(), Transcripts::Needed)?,
+            Some(source) => read_sources(std::slice::from_ref(source), &Default::default())?,
             None => {
                 let dev;
                 (train, dev) = take_dev(train, data.dev_share, recipe.seed);
@@ -74,7 +74,7 @@ impl Preparation {
             tests.push((
                 name.clone(),
                 source.path().clone(),
-                read_sources(std::slice::from_ref(source), &Default::default(), Transcripts::Needed)?,
+                read_sources(std::slice::from_ref(source), &Default::default())?,
             ));
         }
         let first = data.train[0].path().clone();

@@ -27,6 +27,8 @@ pub struct HeldOut {
     pub predicted_perplexity: Option<f64>,
     /// Codes of the codebook.
     pub codes: i64,
+    /// Masked frames of a batch, in the mean.
+    pub frames: f64,
     /// 1 less the mean cosine between hidden states of two frames, mean over batches: 0 is collapse.
     pub spread: f64,
     /// Share of real frames that was masked.
@@ -50,7 +52,7 @@ pub fn held_out(
     let _guard = tch::no_grad_guard();
     let spans = recipe.pretraining()?.mask;
     let mut sums = HeldOut::default();
-    let (mut count, mut frames, mut done) = (0.0, 0.0, 0);
+    let (mut count, mut frames, mut done, mut batches) = (0.0, 0.0, 0, 0.0);
     let mut predicted = None;
     let mut oddities = Oddities::default();
     for (number, batch) in Loader::start(plan_in_order(&data.items, recipe.train.batch_seconds), settings).enumerate() {
@@ -67,6 +69,7 @@ pub fn held_out(
         let told = model.predict(&batch, &stages, &masked, &rows, Drawn { random: &mut random, choice: None })?;
         let share = masked.count() as f64;
         count += share;
+        batches += 1.0;
         frames += rows.iter().map(Vec::len).sum::<usize>() as f64;
         sums.loss += told.loss.f_double_value(&[])?;
         sums.accuracy += told.correct.f_int64_value(&[])? as f64;
@@ -84,6 +87,7 @@ pub fn held_out(
         perplexity: sums.perplexity / count,
         predicted_perplexity: predicted.map(|sum| sum / count),
         codes: model.all_codes(),
+        frames: count / f64::max(batches, 1.0),
         spread: sums.spread / count,
         masked: count / f64::max(frames, 1.0),
         seconds: start.elapsed().as_secs_f64(),
@@ -98,13 +102,14 @@ const LEAST_IN_USE: f64 = 0.02;
 impl HeldOut {
     /// What is wrong with a model that shows this, in plain words; none where nothing is.
     pub fn collapse(&self) -> Option<String> {
-        let HeldOut { perplexity, predicted_perplexity, codes, spread, .. } = *self;
+        let HeldOut { perplexity, predicted_perplexity, codes, frames, spread, .. } = *self;
         if spread < LEAST_SPREAD {
             return Some(format!(
                 "the encoder has collapsed: hidden states of all frames point the same way (spread {spread:.4} of 1). Lower train.learning_rate or raise the rise in train.phases"
             ));
         }
-        if perplexity < LEAST_IN_USE * codes as f64 {
+        // A batch cannot ask for more codes than it has frames, and a codebook that does not learn cannot collapse.
+        if predicted_perplexity.is_none() && perplexity < LEAST_IN_USE * frames.min(codes as f64) {
             return Some(format!(
                 "the codebook has collapsed: {perplexity:.1} of {codes} codes in use. Raise model.architecture.diversity_loss_weight, or take pretrain.objective: best_rq, whose codebook does not learn"
             ));
@@ -126,6 +131,7 @@ mod tests {
             perplexity: 300.0,
             predicted_perplexity: Some(40.0),
             codes: 1024,
+            frames: 700.0,
             spread: 0.6,
             ..HeldOut::default()
         };
@@ -133,6 +139,10 @@ mod tests {
         let said = |held_out: HeldOut| held_out.collapse().unwrap();
         assert!(said(HeldOut { spread: 0.001, ..sound }).contains("encoder"));
         assert!(said(HeldOut { perplexity: 2.0, predicted_perplexity: None, ..sound }).contains("codebook"));
+        // Of few frames a few codes are many, and a random quantiser has what the speech has.
+        let few = HeldOut { perplexity: 9.0, predicted_perplexity: None, frames: 20.0, ..sound };
+        assert_eq!(few.collapse(), None);
+        assert_eq!(HeldOut { perplexity: 9.0, predicted_perplexity: Some(4.0), ..sound }.collapse(), None);
         assert!(said(HeldOut { predicted_perplexity: Some(1.2), ..sound }).contains("same to every"));
     }
 }

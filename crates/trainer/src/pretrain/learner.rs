@@ -190,6 +190,16 @@ impl PretrainLearner {
             part.predicted_perplexity = Some(count * predicted.f_double_value(&[])?);
         }
         let mut objective = told.loss;
+        if self.pretrain.objective == ObjectiveKind::BestRq && self.pretrain.unmasked > 0.0 {
+            let open: Vec<Vec<bool>> = rows.iter().map(|row| row.iter().map(|masked| !masked).collect()).collect();
+            let frames = MaskedFrames::new(&open, longest, device)?;
+            if frames.count() > 0 {
+                let drawn = Drawn { random: &mut random, choice: None };
+                let told = self.model.predict(batch, &stages, &frames, &open, drawn)?;
+                let weight = self.pretrain.unmasked * count / frames.count() as f64;
+                objective = objective.f_add(&told.loss.f_mul_scalar(weight)?)?;
+            }
+        }
         if let Some(diversity) = told.diversity {
             part.idle = Some(diversity.f_double_value(&[])?);
             objective = objective.f_add(&diversity.f_mul_scalar(config.contrastive.diversity_loss_weight)?)?;

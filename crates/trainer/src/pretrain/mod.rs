@@ -202,7 +202,7 @@ impl Task for Pretraining<'_> {
         Ok((judged, probed))
     }
 
-    fn result((judged, _): &Self::Evaluation) -> [f64; 2] {
+    fn result(&self, (judged, _): &Self::Evaluation) -> [f64; 2] {
         [judged.loss, 0.0]
     }
 

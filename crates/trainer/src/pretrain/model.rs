@@ -43,7 +43,7 @@ pub struct Pretrained {
 
 #[derive(Debug)]
 enum Objective {
-    BestRq { head: BestRq, spectra: Spectra },
+    BestRq { head: BestRq, spectra: Box<Spectra> },
     Contrastive(Contrastive),
 }
 
@@ -114,7 +114,7 @@ impl Pretrained {
             Some((best_rq, spectrum)) => {
                 let spectra = Spectra::new(config, audio.sampling_rate, *spectrum)?;
                 let head = BestRq::new(&root, config, *best_rq, spectra.width() as i64)?;
-                Objective::BestRq { head, spectra }
+                Objective::BestRq { head, spectra: Box::new(spectra) }
             }
             None => {
                 config.contrastive.check()?;

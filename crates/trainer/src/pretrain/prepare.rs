@@ -1,6 +1,5 @@
 //! From a checked recipe to speech without transcripts, and the model that is to learn from it.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,8 +9,9 @@ use klang_wav2vec2::ModelConfig;
 
 use super::model::{Pretrained, PretrainingSpec};
 use super::probe::Probe;
-use crate::data::{Dataset, Item, LeftOut, Transcripts, read_sources, take_dev};
+use crate::data::{Dataset, Item, LeftOut, read_unlabelled, take_dev};
 use crate::device::Compute;
+use crate::draw;
 use crate::error::{Error, Result};
 use crate::event::Observer;
 use crate::model::AudioSpec;
@@ -63,43 +63,54 @@ impl PretrainingPreparation {
             Pretrained::fit(checkpoint, &spec)?;
         }
         let mut notes = Vec::new();
-        let mut cut = |utterances, path: &Path| -> Result<Vec<Utterance>> {
-            let (pieces, recordings) = cut_long(utterances, data.duration[1], data.workers, path)?;
+        let mut cut = |name: &str, utterances| -> Result<(Vec<Utterance>, Vec<LeftOut>)> {
+            let Cut { pieces, recordings, left_out } = cut_long(utterances, data.duration[1], data.workers)?;
             if recordings > 0 {
-                let count = pieces.len();
-                let longest = data.duration[1];
                 notes.push(format!(
-                    "{}: {recordings} recordings of more than {longest} s were cut at their pauses; {count} pieces in all",
-                    path.display()
+                    "{name}: {recordings} recordings of more than {} s were cut at their pauses; {} pieces in all",
+                    data.duration[1],
+                    pieces.len()
                 ));
             }
-            Ok(pieces)
+            Ok((pieces, left_out))
         };
-        let first = data.train[0].path();
-        let train = read_sources(&data.train, &data.select, Transcripts::Unused)?;
-        let mut train = cut(train, first)?;
-        let dev = match &data.dev {
-            Some(source) => {
-                let dev = read_sources(std::slice::from_ref(source), &Default::default(), Transcripts::Unused)?;
-                cut(dev, source.path())?
-            }
+        let (mut train, mut unusable) = read_unlabelled(&data.train, &data.select)?;
+        let (dev, mut unusable_dev) = match &data.dev {
+            Some(source) => read_unlabelled(std::slice::from_ref(source), &Default::default())?,
             None => {
                 let dev;
-                (train, dev) = take_dev(train, data.dev_share, recipe.seed);
-                dev
+                (train, dev) = take_recordings(train, data.dev_share, recipe.seed);
+                (dev, Vec::new())
             }
         };
+        let (train, more) = cut("train", train)?;
+        unusable.extend(more);
+        let (dev, more) = cut("dev", dev)?;
+        unusable_dev.extend(more);
+        let (train, dev) = match (&data.dev, dev.is_empty()) {
+            // Recordings too few to spare one: pieces of what is learnt from, which is better than nothing.
+            (None, true) => {
+                notes.push(
+                    "dev: its pieces are of recordings that are learnt from too, since these are few; give data.dev for speech that is not".into(),
+                );
+                take_dev(train, data.dev_share, recipe.seed)
+            }
+            _ => (train, dev),
+        };
         let least = pretrain.mask.length as i64;
-        let set = |name: &str, utterances| unlabelled(name, utterances, &spec.config, audio, data.duration, least);
-        let (train, dev) = (set("train", train), set("dev", dev));
-        for set in [&train, &dev] {
+        let set = |name: &str, utterances, left_out| {
+            let dataset = Dataset { name: name.into(), items: Vec::new(), left_out };
+            unlabelled(dataset, utterances, &spec.config, audio, data.duration, least)
+        };
+        let (train, dev) = (set("train", train, unusable), set("dev", dev, unusable_dev));
+        for (set, source) in [(&train, &data.train[0]), (&dev, data.dev.as_ref().unwrap_or(&data.train[0]))] {
             if set.items.is_empty() {
-                let reason = set
-                    .left_out
-                    .first()
-                    .map_or(String::new(), |left| format!("; the first, `{}`: {}", left.id, left.why));
+                let reason = match set.left_out.first() {
+                    Some(left) => format!("; the first that was left out, `{}`: {}", left.id, left.why),
+                    None => "; data.dev_share took the only one: give more recordings, or data.dev".into(),
+                };
                 let message = format!("nothing left in {}{reason}", set.name);
-                return Err(Error::Data { path: first.clone(), message });
+                return Err(Error::Data { path: source.path().clone(), message });
             }
             notes.push(set.size());
             notes.extend(set.omissions());
@@ -142,14 +153,13 @@ impl PretrainingPreparation {
 
 /// Utterances that something can be learnt from without a transcript; the others are left out, with the reason.
 fn unlabelled(
-    name: &str,
+    mut dataset: Dataset,
     utterances: Vec<Utterance>,
     config: &ModelConfig,
     audio: AudioSpec,
     [shortest, longest]: [f64; 2],
     least: i64,
 ) -> Dataset {
-    let mut dataset = Dataset { name: name.into(), items: Vec::new(), left_out: Vec::new() };
     for utterance in utterances {
         let duration = utterance.duration.unwrap_or(0.0);
         let frames = config.frames((duration * f64::from(audio.sampling_rate)).round() as i64);
@@ -171,42 +181,82 @@ fn unlabelled(
     dataset
 }
 
-/// Cuts recordings of more than `longest` seconds at their pauses; gives the pieces and how many recordings were cut.
-fn cut_long(utterances: Vec<Utterance>, longest: f64, workers: usize, path: &Path) -> Result<(Vec<Utterance>, usize)> {
+/// Takes whole recordings for dev, drawn by seed and id, until they hold a share of the audio; none where each is too long for
+/// it.
+fn take_recordings(utterances: Vec<Utterance>, share: f64, seed: u64) -> (Vec<Utterance>, Vec<Utterance>) {
+    let seconds = |utterance: &Utterance| utterance.duration.unwrap_or(0.0);
+    let wanted = share * utterances.iter().map(seconds).sum::<f64>();
+    let mut order: Vec<usize> = (0..utterances.len()).collect();
+    order
+        .sort_by_cached_key(|&place| (draw::seed(seed, "dev", &[&utterances[place].id]), utterances[place].id.clone()));
+    let mut taken = vec![false; utterances.len()];
+    let mut held = 0.0;
+    for place in order {
+        let with = held + seconds(&utterances[place]);
+        if held < wanted && with <= MOST_DEV * wanted {
+            (taken[place], held) = (true, with);
+        }
+    }
+    let mut flags = taken.into_iter();
+    let (dev, train) = utterances.into_iter().partition(|_| flags.next().unwrap_or(false));
+    (train, dev)
+}
+
+/// How much more than its share dev may take, since recordings are taken whole.
+const MOST_DEV: f64 = 2.0;
+
+/// What cutting gives.
+#[derive(Debug, Default)]
+struct Cut {
+    pieces: Vec<Utterance>,
+    /// How many recordings were cut.
+    recordings: usize,
+    left_out: Vec<LeftOut>,
+}
+
+/// Cuts recordings of more than `longest` seconds at their pauses. Those of a folder that cannot be decoded are left out.
+fn cut_long(utterances: Vec<Utterance>, longest: f64, workers: usize) -> Result<Cut> {
     let long: Vec<&Utterance> =
         utterances.iter().filter(|utterance| utterance.duration.unwrap_or(0.0) > longest).collect();
     let next = AtomicUsize::new(0);
     let work = || {
-        let mut cut = Vec::new();
-        while let Some((place, utterance)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|place| Some((place, long.get(place)?)))
-        {
-            cut.push((place, pieces(utterance, longest)));
+        let mut done = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(utterance) = long.get(place) else { return done };
+            done.push((place, pieces(utterance, longest)));
         }
-        cut
     };
     let mut cut: Vec<Option<Result<Vec<Utterance>>>> = (0..long.len()).map(|_| None).collect();
-    let threads = workers.clamp(1, long.len().max(1));
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let others = threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>();
-        for (place, pieces) in work().into_iter().chain(others) {
+        let threads: Vec<_> = (1..workers.clamp(1, long.len().max(1))).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let others = threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default());
+        for (place, pieces) in own.into_iter().chain(others.collect::<Vec<_>>()) {
             cut[place] = Some(pieces);
         }
     });
-    let recordings = long.len();
     let mut cut = cut.into_iter();
-    let mut all = Vec::with_capacity(utterances.len());
+    let mut all = Cut::default();
     for utterance in utterances {
         if utterance.duration.unwrap_or(0.0) <= longest {
-            all.push(utterance);
+            all.pieces.push(utterance);
             continue;
         }
         // A decoder that panicked took its thread's results with it.
-        let lost = || Error::Data { path: path.into(), message: format!("`{}`: the decoder failed", utterance.id) };
-        all.extend(cut.next().flatten().ok_or_else(lost)??);
+        let lost = || Err(Error::Worker(format!("the decoder failed on `{}`", utterance.id)));
+        match cut.next().flatten().unwrap_or_else(lost) {
+            Ok(pieces) => {
+                all.recordings += 1;
+                all.pieces.extend(pieces);
+            }
+            Err(error) if utterance.line == 0 => {
+                all.left_out.push(LeftOut { id: utterance.id, line: 0, why: error.to_string() });
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok((all, recordings))
+    Ok(all)
 }
 
 fn pieces(utterance: &Utterance, longest: f64) -> Result<Vec<Utterance>> {
@@ -238,6 +288,24 @@ mod tests {
     use klang_audio::Waveform;
 
     #[test]
+    fn dev_takes_whole_recordings_or_none() {
+        let recording = |(number, &minutes): (usize, &f64)| Utterance {
+            duration: Some(60.0 * minutes),
+            ..Utterance::new(format!("r{number}"), "a.wav")
+        };
+        let take = |minutes: &[f64]| {
+            let (train, dev) = take_recordings(minutes.iter().enumerate().map(recording).collect(), 0.1, 1);
+            assert_eq!(train.len() + dev.len(), minutes.len());
+            dev.iter().map(|utterance| utterance.duration.unwrap() / 60.0).sum::<f64>()
+        };
+        // A tenth of 100 minutes, in recordings of 5; never the long one.
+        assert_eq!(take(&[5.0; 20]), 10.0);
+        let held = take(&[60.0, 4.0, 6.0, 5.0, 5.0, 7.0, 3.0, 5.0, 5.0]);
+        assert!((10.0..=20.0).contains(&held), "{held}");
+        assert_eq!(take(&[60.0, 50.0]), 0.0);
+    }
+
+    #[test]
     fn a_long_recording_becomes_pieces_that_lie_side_by_side() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("interview.wav");
@@ -248,8 +316,12 @@ mod tests {
         let whole = Utterance { duration: Some(25.0), ..Utterance::new("interview", &path) };
         let short = Utterance { duration: Some(2.0), ..Utterance::new("short", &path) };
         let second = Utterance { duration: Some(20.0), offset: Some(5.0), ..Utterance::new("second", &path) };
-        let (all, recordings) = cut_long(vec![whole, short, second], 10.0, 2, &path).unwrap();
-        assert_eq!(recordings, 2);
+        let broken = Utterance { duration: Some(20.0), ..Utterance::new("broken", folder.path().join("none.wav")) };
+        let asked = Utterance { line: 7, ..broken.clone() };
+        assert!(cut_long(vec![asked], 10.0, 1).unwrap_err().to_string().contains("none.wav"));
+        let Cut { pieces: all, recordings, left_out } = cut_long(vec![whole, short, broken, second], 10.0, 2).unwrap();
+        assert_eq!((recordings, left_out.len()), (2, 1));
+        assert!(left_out[0].why.contains("none.wav"), "{left_out:?}");
         let parts: Vec<(&str, f64, f64)> =
             all.iter().map(|u| (u.id.as_str(), u.offset.unwrap_or(0.0), u.duration.unwrap())).collect();
         let of = |name: &str| -> Vec<(f64, f64)> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::model::{Pretrained, PretrainingSpec};
-use crate::data::{Dataset, Keep, Loader, LoaderSettings, Transcripts, encode, plan_in_order, read_sources};
+use crate::data::{Dataset, Keep, Loader, LoaderSettings, encode, plan_in_order, read_sources};
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::evaluate::number_or_null;
@@ -61,8 +61,7 @@ impl Probe {
     /// A manifest that cannot be read, or one that leaves nothing to learn from or to be scored on.
     pub fn prepare(probe: &ProbeRecipe, recipe: &Recipe, spec: &PretrainingSpec) -> Result<Probe> {
         let normaliser = Normaliser::new(&recipe.text)?;
-        let read =
-            |source: &Source| read_sources(std::slice::from_ref(source), &Default::default(), Transcripts::Needed);
+        let read = |source: &Source| read_sources(std::slice::from_ref(source), &Default::default());
         let (train, dev) = (read(&probe.train)?, read(&probe.dev)?);
         let texts: Vec<String> =
             train.iter().filter_map(|utterance| Some(normaliser.apply(utterance.text.as_deref()?))).collect();

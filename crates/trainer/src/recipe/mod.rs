@@ -364,7 +364,9 @@ pub struct TrainRecipe {
     pub mask: MaskRecipe,
     /// Updates between evaluations on dev, after each of which the state is saved.
     pub evaluate_every: u64,
-    /// Evaluations without a better dev WER after which training stops. Absent: never.
+    /// What the best checkpoint is chosen by.
+    pub choose_by: ChooseBy,
+    /// Evaluations without a better one after which training stops. Absent: never.
     pub patience: Option<u64>,
     /// Updates between lines of metrics.jsonl.
     pub log_every: u64,
@@ -393,12 +395,24 @@ impl Default for TrainRecipe {
             loss_reduction: Reduction::Label,
             mask: MaskRecipe::default(),
             evaluate_every: 200,
+            choose_by: ChooseBy::default(),
             patience: None,
             log_every: 20,
             short_first_epochs: 0,
             flat_start_updates: 0,
         }
     }
+}
+
+/// What the best checkpoint is chosen by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChooseBy {
+    /// Dev's WER, and CER between equal ones.
+    #[default]
+    Wer,
+    /// Dev's CER, and WER between equal ones: where hardly a word is right yet, WER is noise.
+    Cer,
 }
 
 impl TrainRecipe {

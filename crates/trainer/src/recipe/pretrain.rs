@@ -1,5 +1,7 @@
 //! The part of a recipe that `klang pretrain` needs.
 
+use std::path::PathBuf;
+
 use klang_wav2vec2::{BestRqConfig, Spans};
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +15,11 @@ use crate::model::TuneKind;
 pub struct PretrainRecipe {
     /// What is to be told of masked frames.
     pub objective: ObjectiveKind,
-    /// Spans of frames to mask. A utterance always has one, unless it is shorter.
+    /// Spans of frames to mask. An utterance always has one, unless it is shorter.
     pub mask: Spans,
+    /// `best_rq`: weight of telling the codes of frames that are not masked, beside 1 for those that are. They lie open to
+    /// the encoder, which learns from them what a sound is before it learns what comes next. 0 in the paper.
+    pub unmasked: f64,
     /// `best_rq`: its quantiser.
     pub best_rq: BestRqConfig,
     /// `best_rq`: what is quantised.
@@ -32,6 +37,7 @@ impl Default for PretrainRecipe {
         PretrainRecipe {
             objective: ObjectiveKind::BestRq,
             mask: Spans { share: 0.65, length: 10 },
+            unmasked: 0.5,
             best_rq: BestRqConfig::default(),
             spectrum: Spectrum::default(),
             wav2vec2: ContrastiveRecipe::default(),
@@ -103,19 +109,22 @@ impl ContrastiveRecipe {
 
 /// A linear CTC head on what the encoder gives, learnt anew at each evaluation while the encoder stays as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct ProbeRecipe {
     /// The labelled manifest that the head learns from.
     pub train: Source,
     /// The labelled manifest that it is scored on.
     pub dev: Source,
     /// Updates of the head.
-    #[serde(default = "probe_updates")]
     pub updates: u64,
 }
 
-fn probe_updates() -> u64 {
-    400
+impl Default for ProbeRecipe {
+    /// Without manifests, which a recipe must name.
+    fn default() -> Self {
+        let none = Source::Whole(PathBuf::new());
+        ProbeRecipe { train: none.clone(), dev: none, updates: 400 }
+    }
 }
 
 impl Recipe {
@@ -181,6 +190,9 @@ impl PretrainRecipe {
         if !(2..=10_000).contains(&length) {
             return refuse("mask.length", &length, "2 to 10000");
         }
+        if !(0.0..=100.0).contains(&self.unmasked) {
+            return refuse("unmasked", &self.unmasked, "0 to 100");
+        }
         let BestRqConfig { codes, code_dimension, codebooks } = self.best_rq;
         for (key, value, least, most) in [
             ("best_rq.codes", codes, 2, 1 << 16),
@@ -202,6 +214,11 @@ impl PretrainRecipe {
         ] {
             if !(0.0..=most).contains(&value) {
                 return refuse(key, &value, &format!("0 to {most}"));
+            }
+        }
+        for (key, source) in self.probe.iter().flat_map(|probe| [("train", &probe.train), ("dev", &probe.dev)]) {
+            if source.path().as_os_str().is_empty() {
+                return refuse(&format!("probe.{key}"), &"absent", "a labelled manifest");
             }
         }
         match &self.probe {
@@ -242,12 +259,13 @@ mod tests {
     #[test]
     fn each_value_outside_its_range_is_refused_by_its_key() {
         type Spoil = fn(&mut PretrainRecipe);
-        let cases: [(&str, Spoil); 6] = [
+        let cases: [(&str, Spoil); 7] = [
             ("pretrain.mask.share", |recipe| recipe.mask.share = 0.0),
             ("pretrain.mask.length", |recipe| recipe.mask.length = 1),
             ("pretrain.best_rq.codes", |recipe| recipe.best_rq.codes = 1),
             ("pretrain.wav2vec2.temperature", |recipe| recipe.wav2vec2.temperature = [f64::NAN, 1.0]),
             ("pretrain.wav2vec2.feature_penalty", |recipe| recipe.wav2vec2.feature_penalty = -1.0),
+            ("pretrain.probe.train", |recipe| recipe.probe = Some(ProbeRecipe::default())),
             ("pretrain.probe.updates", |recipe| {
                 let source = Source::Whole("a.jsonl".into());
                 recipe.probe = Some(ProbeRecipe { train: source.clone(), dev: source, updates: 0 });

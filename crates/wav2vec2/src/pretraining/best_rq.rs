@@ -18,18 +18,18 @@ use crate::parameters::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BestRqConfig {
-    /// Codes of a codebook. 8192 in the paper, for thousands of hours.
+    /// Codes of a codebook. 256, for hours of speech; 8192 in the paper, for thousands.
     pub codes: i64,
-    /// Width in which spectra and codes are compared. 16 in the paper.
+    /// Width in which spectra and codes are compared. 16, as in the paper.
     pub code_dimension: i64,
-    /// Quantisers side by side, each with a projection and codes of its own; their losses are averaged. 1 in the paper, more
-    /// in its successors (Zhang et al. 2023, "Google USM").
+    /// Quantisers side by side, each with a projection and codes of its own; their losses are averaged. 4; 1
+    /// in the paper, more in its successors (Zhang et al. 2023, "Google USM").
     pub codebooks: i64,
 }
 
 impl Default for BestRqConfig {
     fn default() -> Self {
-        BestRqConfig { codes: 8192, code_dimension: 16, codebooks: 1 }
+        BestRqConfig { codes: 256, code_dimension: 16, codebooks: 4 }
     }
 }
 

@@ -138,7 +138,7 @@ fn parse_epochs(metrics: &str, audio_seconds: f64, epochs: usize) -> Result<Vec<
     let mut updates: Vec<Update> = Vec::new();
     for (number, line) in metrics.lines().enumerate() {
         let value: Value = serde_json::from_str(line).with_context(|| format!("line {}: not JSON", number + 1))?;
-        if value["kind"] == "train" {
+        if value["kind"] == "train" || value["kind"] == "pretrain" {
             updates.push(serde_json::from_value(value).with_context(|| format!("line {}: no update", number + 1))?);
         }
     }

@@ -9,6 +9,7 @@ mod length;
 mod options;
 mod planning;
 mod simulate;
+mod sizes;
 mod table;
 mod threads;
 
@@ -75,6 +76,7 @@ pub fn run(project: &Project, options: &Options) -> Result<()> {
             PartName::Length => length::measure(&workshop, options.quick)?,
             PartName::Threads => threads::measure(&workshop, options.quick)?,
             PartName::Batch => batch::measure(&workshop, options.quick)?,
+            PartName::Sizes => sizes::measure(&workshop, options.quick)?,
         };
         for chart in &growth.charts {
             if let Some(svg) = chart::draw(&growth, chart)? {
@@ -105,12 +107,23 @@ fn train(
     lesson: Lesson,
     settings: &[&str],
 ) -> Result<(Finished, Vec<Epoch>)> {
+    learn(workshop, "train", utterances, lesson, settings)
+}
+
+/// As [`train`], by `klang train` or `klang pretrain`; the run is left in the folder `run` of the scratch.
+fn learn(
+    workshop: &Workshop,
+    command: &str,
+    utterances: &[Utterance],
+    lesson: Lesson,
+    settings: &[&str],
+) -> Result<(Finished, Vec<Epoch>)> {
     let run = workshop.scratch.join("run");
     if run.exists() {
         std::fs::remove_dir_all(&run).with_context(|| format!("cannot remove {}", run.display()))?;
     }
     let mut klang = workshop.klang();
-    klang.arg("train").arg(training::write_recipe(workshop, utterances, lesson)?);
+    klang.arg(command).arg(training::write_recipe(workshop, utterances, lesson)?);
     klang.arg("--run").arg(&run).args(["--set", "device=cpu"]);
     settings.iter().for_each(|setting| _ = klang.args(["--set", setting]));
     let done = process::run(&mut klang, &workshop.scratch, "")?;
@@ -126,7 +139,19 @@ fn transcribe(
     threads: usize,
     limit: Option<Duration>,
 ) -> Result<Finished> {
-    klang.arg("transcribe").arg(workshop.materials.join("base")).args(files);
+    transcribe_with(workshop, &workshop.materials.join("base"), klang, files, threads, limit)
+}
+
+/// As [`transcribe`], with another model than Base.
+fn transcribe_with(
+    workshop: &Workshop,
+    model: &std::path::Path,
+    klang: &mut std::process::Command,
+    files: &[&std::path::Path],
+    threads: usize,
+    limit: Option<Duration>,
+) -> Result<Finished> {
+    klang.arg("transcribe").arg(model).args(files);
     klang.args(["--format", "json", "--device", "cpu", "--threads", &threads.to_string()]);
     run_within(klang, &workshop.scratch, "", limit)
 }

@@ -51,6 +51,8 @@ pub enum PartName {
     Threads,
     /// Seconds of audio in a batch: training, and the padding of whole epochs
     Batch,
+    /// The named sizes of models: training, pretraining and transcribing with each
+    Sizes,
 }
 
 impl PartName {
@@ -61,6 +63,7 @@ impl PartName {
             PartName::Length => "length",
             PartName::Threads => "threads",
             PartName::Batch => "batch",
+            PartName::Sizes => "sizes",
         }
     }
 }

@@ -6,6 +6,8 @@ use super::Contents;
 use super::axis::Unit;
 use super::html::rate;
 use super::plot::{Curve, Plot};
+use crate::event::PretrainingMeasures;
+use crate::pretrain::{HeldOut, Probed};
 use crate::run::MetricsLine;
 
 /// All charts that there is something to draw for.
@@ -13,7 +15,7 @@ pub(super) fn figures(contents: &Contents) -> String {
     let lines = &contents.lines;
     let updates = lines.iter().map(MetricsLine::update).filter(|&update| update != u64::MAX);
     let last = updates.max().unwrap_or(0);
-    let plots = [losses(contents), vec![error_rates(lines)], of_training(lines)];
+    let plots = [losses(contents), vec![error_rates(lines)], of_pretraining(lines), of_training(lines)];
     let figures: String = plots.iter().flatten().map(|plot| plot.figure(last)).collect();
     if figures.is_empty() { figures } else { format!("<h2>Curves</h2>\n<div class=figures>\n{figures}</div>\n") }
 }
@@ -70,14 +72,99 @@ fn error_rates(lines: &[MetricsLine]) -> Plot {
     Plot { title: "Dev error rates", note: String::new(), unit: Unit::Percent, curves: vec![wer, cer], mark }
 }
 
-/// What only training lines tell.
+/// What only pretraining has.
+fn of_pretraining(lines: &[MetricsLine]) -> Vec<Plot> {
+    let training = |name: &str, value: fn(&PretrainingMeasures) -> Option<f64>| {
+        curve(lines, name, move |line| match line {
+            MetricsLine::Pretrain { update, measures, .. } => value(measures).map(|value| (*update, value)),
+            _ => None,
+        })
+    };
+    let held_out = |name: &str, value: fn(&HeldOut) -> Option<f64>| {
+        let mut curve = curve(lines, name, move |line| match line {
+            MetricsLine::HeldOut { update, held_out, .. } => value(held_out).map(|value| (*update, value)),
+            _ => None,
+        });
+        curve.dots = true;
+        curve
+    };
+    let probe = |name: &str, value: fn(&Probed) -> Option<f64>| {
+        let mut curve = curve(lines, name, move |line| match line {
+            MetricsLine::HeldOut { update, probe: Some(probe), .. } => value(probe).map(|value| (*update, value)),
+            _ => None,
+        });
+        curve.dots = true;
+        curve
+    };
+    let plot = |title, note: &str, unit, curves| Plot { title, note: note.into(), unit, curves, mark: None };
+    vec![
+        plot(
+            "Prediction of masked frames",
+            "nats a masked frame",
+            Unit::Number,
+            vec![
+                training("training", |measures| Some(measures.prediction)),
+                held_out("held-out speech", |held_out| Some(held_out.loss)),
+            ],
+        ),
+        plot(
+            "Masked frames told",
+            "share of masked frames",
+            Unit::Percent,
+            vec![
+                training("training", |measures| Some(measures.accuracy)),
+                held_out("held-out speech", |held_out| Some(held_out.accuracy)),
+            ],
+        ),
+        plot(
+            "Probe",
+            "CER of a linear head on the encoder as it is",
+            Unit::Percent,
+            vec![probe("CER", |probe| probe.score.cer)],
+        ),
+        plot("Probe’s loss", "nats per label", Unit::Number, vec![probe("loss", |probe| Some(probe.loss))]),
+        plot(
+            "Codes in use",
+            "perplexity within a batch",
+            Unit::Number,
+            vec![
+                training("asked for", |measures| Some(measures.perplexity)),
+                training("predicted", |measures| measures.predicted_perplexity),
+            ],
+        ),
+        plot(
+            "Spread of hidden states",
+            "1 less the mean cosine; 0 is collapse",
+            Unit::Number,
+            vec![held_out("held-out speech", |held_out| Some(held_out.spread))],
+        ),
+        plot(
+            "Features",
+            "mean square, before its weight",
+            Unit::Magnitude,
+            vec![training("penalty", |measures| measures.penalty)],
+        ),
+        plot(
+            "Temperature",
+            "of the choice of codes",
+            Unit::Number,
+            vec![training("temperature", |measures| measures.temperature)],
+        ),
+    ]
+}
+
+/// What both kinds of training tell.
 fn of_training(lines: &[MetricsLine]) -> Vec<Plot> {
     let learning_rate = curve(lines, "learning rate", |line| match line {
-        MetricsLine::Train { update, learning_rate, .. } => Some((*update, *learning_rate)),
+        MetricsLine::Train { update, learning_rate, .. } | MetricsLine::Pretrain { update, learning_rate, .. } => {
+            Some((*update, *learning_rate))
+        }
         _ => None,
     });
     let gradient_norm = curve(lines, "gradient norm", |line| match line {
-        MetricsLine::Train { update, gradient_norm, .. } => Some((*update, *gradient_norm)),
+        MetricsLine::Train { update, gradient_norm, .. } | MetricsLine::Pretrain { update, gradient_norm, .. } => {
+            Some((*update, *gradient_norm))
+        }
         _ => None,
     });
     let blank = curve(lines, "blank", |line| match line {
@@ -90,11 +177,15 @@ fn of_training(lines: &[MetricsLine]) -> Vec<Plot> {
     });
     dev_blank.dots = true;
     let masked = curve(lines, "masked", |line| match line {
-        MetricsLine::Train { update, masked, .. } => Some((*update, *masked)),
+        MetricsLine::Train { update, masked, .. } | MetricsLine::Pretrain { update, masked, .. } => {
+            Some((*update, *masked))
+        }
         _ => None,
     });
     let mean = curve(lines, "mean", |line| match line {
-        MetricsLine::Train { update, rate, .. } => rate.map(|rate| (*update, rate)),
+        MetricsLine::Train { update, rate, .. } | MetricsLine::Pretrain { update, rate, .. } => {
+            rate.map(|rate| (*update, rate))
+        }
         _ => None,
     });
     let site = |name, pick: fn(f64, f64) -> f64| {

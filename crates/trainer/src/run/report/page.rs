@@ -7,6 +7,7 @@ use super::figures::figures;
 use super::html::{count, duration, escape, interval, rate, share};
 use super::tables::{mean, rates_by_site, speakers, speed};
 use crate::evaluate::Behaviour;
+use crate::pretrain::{HeldOut, Probed};
 use crate::run::MetricsLine;
 
 const STYLE: &str = include_str!("style.css");
@@ -54,13 +55,14 @@ fn heading(contents: &Contents) -> String {
         );
     }
     let reached = contents.lines.iter().rev().find_map(|line| match line {
-        MetricsLine::Train { update, seconds, .. } | MetricsLine::Dev { update, seconds, .. } => {
-            Some((*update, *seconds))
-        }
+        MetricsLine::Train { update, seconds, .. }
+        | MetricsLine::Pretrain { update, seconds, .. }
+        | MetricsLine::HeldOut { update, seconds, .. }
+        | MetricsLine::Dev { update, seconds, .. } => Some((*update, *seconds)),
         _ => None,
     });
     let epoch = contents.lines.iter().rev().find_map(|line| match line {
-        MetricsLine::Train { epoch, .. } => Some(*epoch),
+        MetricsLine::Train { epoch, .. } | MetricsLine::Pretrain { epoch, .. } => Some(*epoch),
         _ => None,
     });
     if let Some((update, seconds)) = reached {
@@ -113,8 +115,11 @@ fn warnings(contents: &Contents) -> String {
             warnings.push(format!("On {set}, the loss is not finite."));
         }
     }
+    if let Some((update, held_out, _)) = last_held_out(lines) {
+        warnings.extend(held_out.collapse().map(|what| format!("After update {update}, {what}.")));
+    }
     let waiting = mean(lines, |line| match line {
-        MetricsLine::Train { waiting, .. } => Some(*waiting),
+        MetricsLine::Train { waiting, .. } | MetricsLine::Pretrain { waiting, .. } => Some(*waiting),
         _ => None,
     });
     if let Some(waiting) = waiting.filter(|&waiting| waiting > WAITING) {
@@ -137,6 +142,8 @@ fn headline(contents: &Contents) -> String {
             since => format!("{since} evaluations since"),
         };
         cards += &card("Best on dev", score, &format!("at update {} ({since})", count(update)));
+    } else if let Some((update, held_out, probe)) = last_held_out(&contents.lines) {
+        cards += &held_out_card(update, held_out, probe, &contents.lines);
     } else {
         cards += "<div>This run has not been evaluated yet.</div>\n";
     }
@@ -165,6 +172,40 @@ fn card(title: &str, score: &Score, when: &str) -> String {
         count(score.utterances),
         count(score.words)
     )
+}
+
+/// What held-out speech and the probe showed last, in pretraining.
+fn held_out_card(update: u64, held_out: &HeldOut, probe: Option<&Probed>, lines: &[MetricsLine]) -> String {
+    let HeldOut { loss, accuracy, perplexity, predicted_perplexity, codes, spread, masked, .. } = held_out;
+    let best = lines.iter().rev().find_map(|line| match line {
+        MetricsLine::HeldOut { update, best: true, held_out, .. } => Some((*update, held_out.loss)),
+        _ => None,
+    });
+    let best = best.map_or(String::new(), |(update, loss)| format!("<br>best {loss:.3} at update {}", count(update)));
+    let predicted = predicted_perplexity.map_or(String::new(), |codes| format!(", {codes:.0} predicted"));
+    let mut card = format!(
+        "<div><div>Held-out speech</div><div class=big>{loss:.3} <small>nats a masked frame</small></div>\n<div>{} of masked frames told, {} masked<br>perplexity {perplexity:.0} of {} codes{predicted}<br>spread of hidden states {spread:.2} (0 is collapse)<br>at update {}{best}</div></div>\n",
+        share(*accuracy),
+        share(*masked),
+        count((*codes).max(0) as u64),
+        count(update),
+    );
+    if let Some(Probed { loss, score }) = probe {
+        card += &format!(
+            "<div><div>Probe</div><div class=big>{} <small>CER</small></div>\n<div>WER {}<br>{loss:.2} nats per label<br>by a linear head on the encoder as it is<br>at update {}</div></div>\n",
+            rate(score.cer),
+            rate(score.wer),
+            count(update)
+        );
+    }
+    card
+}
+
+fn last_held_out(lines: &[MetricsLine]) -> Option<(u64, &HeldOut, Option<&Probed>)> {
+    lines.iter().rev().find_map(|line| match line {
+        MetricsLine::HeldOut { update, held_out, probe, .. } => Some((*update, held_out, probe.as_ref())),
+        _ => None,
+    })
 }
 
 fn best(lines: &[MetricsLine]) -> Option<(u64, &Score)> {

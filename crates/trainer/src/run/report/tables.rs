@@ -90,7 +90,8 @@ pub(super) fn speed(lines: &[MetricsLine]) -> String {
         (
             "seconds of audio a second, training",
             |line| match line {
-                MetricsLine::Train { audio_seconds_per_second, .. } => Some(*audio_seconds_per_second),
+                MetricsLine::Train { audio_seconds_per_second, .. }
+                | MetricsLine::Pretrain { audio_seconds_per_second, .. } => Some(*audio_seconds_per_second),
                 _ => None,
             },
             |value| format!("{value:.1}"),
@@ -114,7 +115,7 @@ pub(super) fn speed(lines: &[MetricsLine]) -> String {
         (
             "padding in training batches",
             |line| match line {
-                MetricsLine::Train { padding, .. } => Some(*padding),
+                MetricsLine::Train { padding, .. } | MetricsLine::Pretrain { padding, .. } => Some(*padding),
                 _ => None,
             },
             share,
@@ -122,7 +123,7 @@ pub(super) fn speed(lines: &[MetricsLine]) -> String {
         (
             "time spent waiting for audio",
             |line| match line {
-                MetricsLine::Train { waiting, .. } => Some(*waiting),
+                MetricsLine::Train { waiting, .. } | MetricsLine::Pretrain { waiting, .. } => Some(*waiting),
                 _ => None,
             },
             share,
