@@ -206,3 +206,35 @@ fn what_cannot_be_pretrained_is_refused_before_work_starts() {
     dir.klang(["pretrain", "recipe.yaml", "--run", "run", &init]).succeeds().says(&["not used: lm_head.bias"]);
     assert_eq!(dir.json("run/best/config.json")["architectures"][0], "HubertModel");
 }
+
+#[test]
+fn an_encoder_is_exported_for_others_with_what_it_heard() {
+    let dir = dir(4, BEST_RQ);
+    dir.klang(["pretrain", "recipe.yaml", "--run", "speech", "--set=model.norm.kind=kl_norm"]).succeeds();
+    dir.klang(["export", "speech", "out", "--bf16"]).succeeds().prints(&["out"]);
+    assert_eq!(dir.names("out"), ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]);
+    let weights = |path: &str| klang_wav2vec2::checkpoint::read_safetensors(&dir.path(path)).expect("weights");
+    let (whole, exported) = (weights("speech/best/model.safetensors"), weights("out/model.safetensors"));
+    assert!(whole.keys().any(|name| name.starts_with("best_rq.")) && whole.keys().any(|name| name.contains("kl_norm")));
+    assert!(exported.keys().all(|name| name.starts_with("wav2vec2.") && !name.contains("kl_norm")));
+    for (name, tensor) in &exported {
+        assert_eq!(tensor.kind(), tch::Kind::BFloat16, "{name}");
+        let off = (whole[name].to_kind(tch::Kind::BFloat16) - tensor).abs().max().double_value(&[]);
+        assert_eq!(off, 0.0, "{name}");
+    }
+    let config = dir.json("out/config.json");
+    assert_eq!((&config["dtype"], &config["klang_norm"]), (&Value::from("bfloat16"), &Value::Null));
+    let card = dir.text("out/README.md");
+    for part in ["learnt from speech without transcripts", "On held-out speech", "| train |", "best_rq", "FILL IN"] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    assert!(
+        !card.contains(env!("CARGO_MANIFEST_DIR")) && !card.contains(dir.path("").to_str().expect("UTF-8")),
+        "{card}"
+    );
+    // It is trained from.
+    let text = recipe(2, "init: out", "", "");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("architecture:")).collect();
+    dir.write("train.yaml", lines.join("\n"));
+    dir.klang(["train", "train.yaml", "--run", "run"]).succeeds().says(&["drawn afresh: lm_head"]);
+}

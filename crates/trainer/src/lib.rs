@@ -38,7 +38,7 @@ pub use device::{Compute, DeviceChoice, PrecisionChoice, cpu_has_bf16, has_nvidi
 pub use error::{Error, Result};
 pub use evaluate::{Behaviour, Evaluation, evaluate};
 pub use event::{Event, Measures, Observer, PretrainingMeasures, UpdateReport};
-pub use export::export;
+pub use export::{ExportOptions, export};
 pub use model::{
     AudioSpec, ModelSource, ModelSpec, Reading, Recogniser, Recognition, RecognitionStages, Tune, TuneKind, TuneRecipe,
     find_model,

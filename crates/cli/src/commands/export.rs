@@ -1,7 +1,7 @@
 //! `klang export`.
 
 use anyhow::Result;
-use klang_trainer::export;
+use klang_trainer::{ExportOptions, export};
 use klang_wav2vec2::checkpoint::Own;
 
 use crate::Ending;
@@ -11,7 +11,8 @@ use crate::output;
 pub fn run(arguments: &ExportArguments) -> Result<Ending> {
     let source = output::model(&arguments.model)?;
     let own = if arguments.as_is { Own::Keep } else { Own::Drop };
-    export(&source, &arguments.model.model, &arguments.folder, own)?;
+    let options = ExportOptions { own, bf16: arguments.bf16 };
+    export(&source, &arguments.model.model, &arguments.folder, options)?;
     output::note("README.md in it is the model card; what only you know is marked FILL IN");
     output::line(&arguments.folder.display().to_string())?;
     Ok(Ending::Done)

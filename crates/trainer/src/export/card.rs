@@ -13,7 +13,7 @@ use crate::model::{ModelSource, Recogniser};
 use crate::run::{DataLine, MetricsLine, RunFolder, read_metrics};
 
 /// What stands where only the author knows.
-const TO_FILL: &str = "FILL IN";
+pub(super) const TO_FILL: &str = "FILL IN";
 
 /// README.md of an exported model, with the front matter that hubs read.
 pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFolder>, own: Own) -> Result<String> {
@@ -99,7 +99,7 @@ fn results(card: &mut String, lines: &[MetricsLine]) {
     *card += "\nGreedy decoding, no language model. Intervals by bootstrap.\n\n";
 }
 
-fn data(card: &mut String, lines: &[MetricsLine]) {
+pub(super) fn data(card: &mut String, lines: &[MetricsLine]) {
     let sets = lines.iter().rev().find_map(|line| match line {
         MetricsLine::Run { data, .. } if !data.is_empty() => Some(data),
         _ => None,
@@ -117,7 +117,7 @@ fn data(card: &mut String, lines: &[MetricsLine]) {
 }
 
 /// The recipe, without the folders of the machine that it ran on.
-fn recipe(card: &mut String, run: &RunFolder) -> Result<()> {
+pub(super) fn recipe(card: &mut String, run: &RunFolder) -> Result<()> {
     let text = std::fs::read_to_string(run.recipe()).map_err(Error::io(run.recipe()))?;
     let refuse = |message: String| Error::RecipeFile { path: run.recipe(), message };
     let mut document: Value = serde_yaml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
@@ -158,7 +158,7 @@ fn shorten(value: &mut Value) {
 }
 
 /// What a model started from, without this machine's folders: a run's name rather than its `best`.
-fn origin(name: &str) -> &str {
+pub(super) fn origin(name: &str) -> &str {
     let run = ["/best", "/last"].iter().find_map(|model| name.strip_suffix(model)).unwrap_or(name);
     last_part(run)
 }
@@ -171,7 +171,7 @@ fn last_part(name: &str) -> &str {
     }
 }
 
-fn author() -> String {
+pub(super) fn author() -> String {
     format!(
         "## To be filled in by the author\n\n- Licence: {TO_FILL}\n- Language and variety: {TO_FILL}\n- Intended use, and uses that its speakers would not want: {TO_FILL}\n- Limits known: {TO_FILL}\n- Contact and citation: {TO_FILL}\n"
     )

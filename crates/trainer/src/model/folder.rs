@@ -115,7 +115,7 @@ pub(crate) fn write_model(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>)
 }
 
 /// A model's folder of a temporary name in `place`.
-fn fresh_folder(place: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<tempfile::TempDir> {
+pub(crate) fn fresh_folder(place: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<tempfile::TempDir> {
     files::make_folder(place)?;
     let fresh =
         tempfile::Builder::new().prefix(".model-").suffix(".tmp").tempdir_in(place).map_err(Error::io(place))?;

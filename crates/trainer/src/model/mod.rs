@@ -19,7 +19,7 @@ use tch::Tensor;
 use crate::device::Compute;
 use crate::error::Result;
 
-pub(crate) use folder::write_model;
+pub(crate) use folder::{fresh_folder, write_model};
 pub use source::{ModelSource, find_model};
 pub use tune::{Tune, TuneKind, TuneRecipe, freeze};
 

@@ -123,8 +123,7 @@ fn bf16_points_where_fp32_points() {
     let _turn = alone();
     // BEST-RQ, whose targets do not depend on the model: in wav2vec 2.0's, rounding may choose another code.
     let objective = ObjectiveKind::BestRq;
-    let [fp32, bf16] =
-        [Kind::Float, Kind::BFloat16].map(|kind| total(&model_in(kind, objective, 1), objective, &[6]));
+    let [fp32, bf16] = [Kind::Float, Kind::BFloat16].map(|kind| total(&model_in(kind, objective, 1), objective, &[6]));
     // bf16 keeps 8 bits: 2⁻⁹ a rounding, some 30 of them one after another through the model and back, if all leant one
     // way: 6 %.
     assert!((bf16.loss / fp32.loss - 1.0).abs() < 0.06, "{} against {}", bf16.loss, fp32.loss);
