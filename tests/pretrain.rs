@@ -49,18 +49,21 @@ fn both_objectives_learn_and_say_what_they_learn() {
         let finished = dir.klang(arguments.into_iter().chain(more.iter().map(String::as_str))).succeeds();
         finished.says(&["held-out speech after update", "spread"]).prints(&["best loss on held-out speech", "run"]);
         let lines = timeless(&dir, "run");
-        let losses: Vec<f64> =
-            lines.iter().filter(|line| line["kind"] == "pretrain").map(|line| line["loss"].as_f64().unwrap()).collect();
+        // Of telling masked frames alone: the features' penalty would fall by itself.
+        let told = lines.iter().filter(|line| line["kind"] == "pretrain").map(|line| &line["measures"]["prediction"]);
+        let losses: Vec<f64> = told.map(|loss| loss.as_f64().expect("a number")).collect();
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
         let (first, end) = (mean(&losses[..4]), mean(&losses[losses.len() - 4..]));
         assert!(end < 0.9 * first, "{objective}: {first} to {end}");
         let line = last(&lines, "pretrain");
         assert!(line["masked"].as_f64() > Some(0.2) && line["masked"].as_f64() < Some(0.8), "{line}");
-        assert!(line["measures"]["perplexity"].as_f64() > Some(1.0), "{line}");
+        // Of 16 codes, or of twice 4; a collapsed codebook has 1, or a code of either group.
+        let least = if objective == WAV2VEC2 { 2.5 } else { 2.0 };
+        assert!(line["measures"]["perplexity"].as_f64() > Some(least), "{line}");
         assert_eq!(line["measures"]["temperature"].is_number(), objective == WAV2VEC2, "{line}");
         assert_eq!(line["measures"]["penalty"].is_number(), objective == WAV2VEC2, "{line}");
         let held_out = &last(&lines, "held_out")["held_out"];
-        assert!(held_out["spread"].as_f64() > Some(0.0) && held_out["loss"].is_number(), "{held_out}");
+        assert!(held_out["spread"].as_f64() > Some(0.01) && held_out["loss"].is_number(), "{held_out}");
         let page = dir.text("run/report.html");
         assert!(page.contains("Held-out speech") && page.contains("spread"), "{page}");
     }
@@ -106,7 +109,7 @@ fn a_pretrained_encoder_is_trained_from_and_pretrained_further() {
     assert_eq!(config["architectures"][0], "Wav2Vec2Model");
     assert!(!dir.path("speech/best/vocab.json").exists());
 
-    // Further, by itself and by the other objective.
+    // Further, by itself, by the other objective, and by a quantiser of another shape.
     let further = ["pretrain", "recipe.yaml", "--set=model.init=speech"];
     let same = dir.klang(further.into_iter().chain(["--run", "further"])).succeeds();
     assert!(!same.stderr.contains("drawn afresh"), "{same}");
@@ -114,6 +117,9 @@ fn a_pretrained_encoder_is_trained_from_and_pretrained_further() {
     let other = further.into_iter().chain(["--run", "other", "--set=pretrain.objective=wav2vec2", shape]);
     dir.klang(other).succeeds().says(&["drawn afresh: project_hid.bias", "not used: best_rq."]);
     assert_eq!(dir.json("other/best/config.json")["architectures"][0], "Wav2Vec2ForPreTraining");
+
+    let reshaped = further.into_iter().chain(["--run", "reshaped", "--set=pretrain.best_rq.codes=9"]);
+    dir.klang(reshaped).succeeds().says(&["another shape than pretrain.best_rq", "drawn afresh: best_rq."]);
 
     let text = recipe(2, "init: speech", "", "learning_rate: 1.0e-9");
     let lines: Vec<&str> = text.lines().filter(|line| !line.contains("architecture:")).collect();
@@ -159,12 +165,8 @@ fn a_folder_of_long_recordings_is_cut_at_pauses() {
     let arguments =
         ["pretrain", "recipe.yaml", "--run", "run", "--set=data.train=[recordings]", "--set=data.duration=[0.1, 3]"];
     let finished = dir.klang(arguments).succeeds();
-    finished.says(&["1 recordings of more than 3 s were cut at their pauses"]);
-    assert!(
-        !finished.stderr.contains("learnt from too"),
-        "the short recording is dev's
-{finished}"
-    );
+    finished.says(&["train: cut at their pauses, being longer than 3 s: 1 recording; 3 pieces in all"]);
+    assert!(!finished.stderr.contains("learnt from too"), "dev has the short recording: {finished}");
     let one = ["check", "recipe.yaml", "--set=data.train=[recordings/village]", "--set=data.duration=[0.1, 3]"];
     dir.klang(one).succeeds().prints(&["dev: its pieces are of recordings that are learnt from too"]);
     let check = ["check", "recipe.yaml", "--set=data.train=[recordings]", "--set=data.duration=[0.1, 3]"];
@@ -194,6 +196,11 @@ fn what_cannot_be_pretrained_is_refused_before_work_starts() {
     refused(&["--set=train.flat_start_updates=5"], &["train.flat_start_updates", "0"]);
     refused(&["--set=pretrain.mask.length=5000"], &["frames", "pretrain.mask.length"]);
     refused(&["--set=data.train=[absent.jsonl]"], &["absent.jsonl"]);
+    refused(&["--set=train.choose_by=cer"], &["train.choose_by", "held-out speech"]);
+    let groups = "--set=model.architecture.num_codevector_groups=3";
+    refused(&["--set=pretrain.objective=wav2vec2", groups], &["num_codevector_groups", "codevector_dim"]);
+    dir.klang(["check", "recipe.yaml", "--set=pretrain.objective=wav2vec2", groups]).refused_with(2);
+    dir.klang(["check", "recipe.yaml", "--set=data.select={speaker: {not: [carla]}}"]).succeeds().prints(&["carla"]);
     dir.klang(["train", "recipe.yaml"]).refused_with(2).says(&["`pretrain`", "klang pretrain"]);
     dir.write("plain.yaml", recipe(2, "", "", ""));
     dir.klang(["pretrain", "plain.yaml"]).refused_with(2).says(&["`pretrain` is absent", "best_rq"]);
@@ -237,4 +244,26 @@ fn an_encoder_is_exported_for_others_with_what_it_heard() {
     let lines: Vec<&str> = text.lines().filter(|line| !line.contains("architecture:")).collect();
     dir.write("train.yaml", lines.join("\n"));
     dir.klang(["train", "train.yaml", "--run", "run"]).succeeds().says(&["drawn afresh: lm_head"]);
+}
+
+#[test]
+fn a_file_that_holds_less_than_its_manifest_says_ends_nothing() {
+    let dir = dir(4, &format!("{BEST_RQ}  probe: {{train: train.jsonl, dev: dev.jsonl, updates: 5}}\n"));
+    // 10 ms of u0, u5 and u6: of what is learnt from, of what the probe learns from, and of what it is scored on.
+    for id in ["u0", "u5", "u6"] {
+        let whole = dir.bytes(&format!("audio/{id}.wav"));
+        dir.write(&format!("audio/{id}.wav"), &whole[..44 + 320]);
+    }
+    let dev = dir.text("dev.jsonl");
+    dir.write(
+        "held-out.jsonl",
+        dev.clone() + &dir.text("speech.jsonl").lines().next().expect("u0").replace("u0\"", "again\""),
+    );
+    let arguments = ["pretrain", "recipe.yaml", "--run", "run", "--set=data.dev=held-out.jsonl"];
+    let finished = dir.klang(arguments).succeeds();
+    finished.says(&["u0: its file holds less than one frame", "u6: its file holds less than one frame", "probe: CER"]);
+    assert_eq!(finished.stderr.matches("u0: its file holds").count(), 1, "{finished}");
+    // What is scored is never left out.
+    let probe = &last(&timeless(&dir, "run"), "held_out")["probe"]["score"].clone();
+    assert_eq!(probe["utterances"], 2, "{probe}");
 }

@@ -143,24 +143,3 @@ fn a_run_can_start_from_another_one() {
     assert!(weight("run", convolution) == weight("second", convolution));
     assert!(weight("run", "lm_head.weight") != weight("second", "lm_head.weight"));
 }
-
-#[test]
-fn the_best_checkpoint_is_chosen_by_what_the_recipe_says() {
-    let best = |choose_by: &str| {
-        let dir = Dir::with_recipe(12);
-        let choice = format!("--set=train.choose_by={choose_by}");
-        dir.klang(["train", "recipe.yaml", "--run", "run", "--set=train.learning_rate=0.02", &choice]).succeeds();
-        let lines = dir.json_lines("run/metrics.jsonl");
-        let dev = lines.iter().filter(|line| line["kind"] == "dev");
-        let rate = |line: &serde_json::Value, name: &str| line["score"][name].as_f64().expect("a rate");
-        let (first, second) = if choose_by == "cer" { ("cer", "wer") } else { ("wer", "cer") };
-        let mut least = [f64::INFINITY; 2];
-        for line in dev {
-            let rates = [rate(line, first), rate(line, second)];
-            assert_eq!(line["best"], rates < least, "{choose_by}: {line}");
-            least = if rates < least { rates } else { least };
-        }
-        least
-    };
-    assert!(best("cer")[0].is_finite() && best("wer")[0].is_finite());
-}

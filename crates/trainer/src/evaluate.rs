@@ -119,7 +119,7 @@ fn pair(item: &Item, hypothesis: String) -> Pair {
 }
 
 /// Parts a batch from its rows that are too short for one frame.
-fn split_short(batch: LoadedBatch, minimum: usize) -> (LoadedBatch, Vec<LoadedRow>) {
+pub(crate) fn split_short(batch: LoadedBatch, minimum: usize) -> (LoadedBatch, Vec<LoadedRow>) {
     let (rows, short) = batch.rows.into_iter().partition(|row| row.samples.len() >= minimum);
     (LoadedBatch { rows, warnings: batch.warnings }, short)
 }

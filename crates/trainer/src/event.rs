@@ -128,7 +128,7 @@ pub struct PretrainingMeasures {
     pub prediction: f64,
     /// Share of masked frames whose target was told.
     pub accuracy: f64,
-    /// Perplexity of the codebook, in codes.
+    /// Perplexity of the codebook, in codes, within what a thread computes of an update, in the mean.
     pub perplexity: f64,
     /// Perplexity of what is predicted, in codes; absent where no codes are.
     #[serde(default, skip_serializing_if = "Option::is_none")]

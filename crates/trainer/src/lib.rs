@@ -48,7 +48,7 @@ pub use pretrain::{HeldOut, PretrainingPreparation, Probed, pretrain};
 pub use recipe::{
     AugmentRecipe, ChooseBy, ContrastiveRecipe, DataRecipe, DecodeMethod, DecodeRecipe, FreezeRecipe, MaskRecipe,
     ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source, SourcePart,
-    Spectrum, TrainRecipe,
+    SpanRecipe, Spectrum, TrainRecipe,
 };
 pub use run::{DataLine, MetricsLine, RunFolder, read_metrics};
 pub use schedule::Schedule;

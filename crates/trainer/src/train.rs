@@ -15,7 +15,7 @@ use crate::event::{Event, Measures, Observer, UpdateReport};
 use crate::model::{Recogniser, find_model, freeze};
 use crate::optimiser::AdamW;
 use crate::prepare::Preparation;
-use crate::recipe::{ChooseBy, Recipe};
+use crate::recipe::Recipe;
 use crate::replicas::Replicas;
 use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
 use crate::step::{CtcLearner, KeptFeatures, Rate, Step, StepOutcome, why_not_kept};
@@ -163,11 +163,7 @@ impl Task for FineTuning<'_> {
 
     fn result(&self, evaluation: &Evaluation) -> [f64; 2] {
         let Score { wer, cer, .. } = evaluation.score;
-        let rates = match self.recipe.train.choose_by {
-            ChooseBy::Wer => [wer, cer],
-            ChooseBy::Cer => [cer, wer],
-        };
-        rates.map(|rate| rate.unwrap_or(f64::INFINITY))
+        self.recipe.train.choose_by.order([wer, cer].map(|rate| rate.unwrap_or(f64::MAX)))
     }
 
     fn tell(&mut self, evaluation: Evaluation, told: Told, observer: &mut dyn Observer) -> Result<()> {

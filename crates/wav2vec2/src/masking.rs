@@ -5,19 +5,13 @@ use serde::{Deserialize, Serialize};
 
 /// Spans of one axis to mask.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Spans {
     /// Share of the axis that the spans would cover without overlap (transformers' and fairseq's `mask_*_prob`): with
     /// 0.65 and length 10, about 49 % is masked. 0 to 1.
     pub share: f64,
     /// Length of a span: frames on the time axis, channels on the channel axis. At least 1.
     pub length: usize,
-}
-
-impl Default for Spans {
-    fn default() -> Self {
-        Spans::NONE
-    }
 }
 
 impl Spans {

@@ -113,9 +113,7 @@ impl Noise {
         fill(&mut generator.borrow_mut(), steps(), &mut values);
         Ok(Tensor::f_from_slice(&values)?.f_view(like.size().as_slice())?)
     }
-}
 
-impl Noise {
     /// Standard Gumbel numbers, −ln(−ln u), in fp32 on `device`.
     ///
     /// # Errors

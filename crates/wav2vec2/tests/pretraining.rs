@@ -195,6 +195,7 @@ fn a_frame_whose_distractors_are_all_its_own_code_has_no_loss_and_no_gradient_th
     let golden = read_safetensors(&golden("pretraining-group").join("stages.safetensors")).unwrap();
     let told = predict(&model, &given(&golden, &model), false);
     assert_eq!(told.loss.double_value(&[]), 0.0);
+    assert_eq!(told.correct.int64_value(&[]), 0, "where there was nothing to tell apart, nothing was told");
     assert_eq!(told.perplexity.double_value(&[]).round(), 2.0);
     told.loss.backward();
     let gradient = named["project_hid.weight"].grad();

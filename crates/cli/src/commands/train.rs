@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use klang_trainer::{Begin, ChooseBy, Outcome, Recipe, train};
+use klang_trainer::{Begin, Outcome, Recipe, train};
 
 use crate::Ending;
 use crate::args::TrainArguments;
@@ -17,10 +17,7 @@ pub fn run(arguments: &TrainArguments) -> Result<Ending> {
             .with_context(|| format!("training {}", arguments.recipe.recipe.display()))?;
     output::took(updates, seconds, processor_seconds);
     if let Some(best) = best {
-        let [wer, cer] = match recipe.train.choose_by {
-            ChooseBy::Wer => best,
-            ChooseBy::Cer => [best[1], best[0]],
-        };
+        let [wer, cer] = recipe.train.choose_by.order(best);
         output::line(&format!("best dev WER {:.2} % CER {:.2} %", wer * 100.0, cer * 100.0))?;
     }
     for (name, score) in tests {

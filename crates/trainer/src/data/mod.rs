@@ -146,7 +146,7 @@ fn read(
         let unlabelled = utterances.iter().find(|utterance| utterance.text.is_none());
         if let Some(utterance) = unlabelled.filter(|_| transcripts == Transcripts::Needed) {
             let message = format!(
-                "line {}, `{}`: no transcript; klang train and klang evaluate need `text`",
+                "line {}, `{}`: no transcript; `text` is needed to learn to write and to be scored",
                 utterance.line, utterance.id
             );
             return Err(Error::Data { path: path.clone(), message });

@@ -13,7 +13,7 @@ use crate::recipe::Recipe;
 /// What training starts from.
 #[derive(Debug)]
 pub(super) struct Start {
-    /// What is called what, and its weights.
+    /// Where the model comes from, with its weights.
     pub(super) origin: Origin,
     /// What becomes of the checkpoint's head.
     pub(super) head: Head,

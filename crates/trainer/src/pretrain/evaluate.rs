@@ -3,12 +3,13 @@
 use klang_wav2vec2::{MaskedFrames, Pass, spread};
 use serde::{Deserialize, Serialize};
 
+use super::TooShort;
 use super::learner::masks;
 use super::model::{Drawn, Pretrained};
 use crate::data::{Dataset, Loader, LoaderSettings, plan_in_order};
 use crate::draw;
 use crate::error::Result;
-use crate::evaluate::number_or_null;
+use crate::evaluate::{number_or_null, split_short};
 use crate::event::{Event, Observer, Oddities};
 use crate::recipe::Recipe;
 
@@ -25,11 +26,14 @@ pub struct HeldOut {
     /// Perplexity of what is predicted, in codes; absent where no codes are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_perplexity: Option<f64>,
-    /// Codes of the codebook.
+    /// Codes of the codebook, of all its groups together.
     pub codes: i64,
+    /// Its groups, below which its perplexity cannot fall.
+    pub groups: i64,
     /// Masked frames of a batch, in the mean.
     pub frames: f64,
     /// 1 less the mean cosine between hidden states of two frames, mean over batches: 0 is collapse.
+    #[serde(deserialize_with = "number_or_null")]
     pub spread: f64,
     /// Share of real frames that was masked.
     pub masked: f64,
@@ -46,11 +50,12 @@ pub fn held_out(
     data: &Dataset,
     recipe: &Recipe,
     settings: &LoaderSettings,
+    too_short: &mut TooShort,
     observer: &mut dyn Observer,
 ) -> Result<HeldOut> {
     let start = std::time::Instant::now();
     let _guard = tch::no_grad_guard();
-    let spans = recipe.pretraining()?.mask;
+    let spans = recipe.pretraining()?.mask.spans();
     let mut sums = HeldOut::default();
     let (mut count, mut frames, mut done, mut batches) = (0.0, 0.0, 0, 0.0);
     let mut predicted = None;
@@ -59,6 +64,8 @@ pub fn held_out(
         let batch = batch?;
         oddities.say(&batch.warnings, observer);
         done += batch.rows.len();
+        let (batch, short) = split_short(batch, model.spec.config.minimum_samples() as usize);
+        too_short.say(&short, observer);
         let mut random = draw::generator(recipe.seed, "held out", &[&number]);
         let rows = masks(&spans, &batch, &model.spec.config, &mut random);
         let masked = MaskedFrames::new(&rows, rows.iter().map(Vec::len).max().unwrap_or(0), model.compute.device)?;
@@ -66,7 +73,8 @@ pub fn held_out(
             continue;
         }
         let stages = model.stages(&batch, Pass::Masked(&masked.mask))?;
-        let told = model.predict(&batch, &stages, &masked, &rows, Drawn { random: &mut random, choice: None })?;
+        let targets = model.targets(&batch)?;
+        let told = model.predict(&stages, &targets, &masked, Drawn { random: &mut random, choice: None })?;
         let share = masked.count() as f64;
         count += share;
         batches += 1.0;
@@ -81,12 +89,14 @@ pub fn held_out(
         observer.event(Event::Scored { done, total: data.items.len() });
     }
     let count = f64::max(count, 1.0);
+    let [groups, codes] = model.perplexities();
     Ok(HeldOut {
         loss: sums.loss / count,
         accuracy: sums.accuracy / count,
         perplexity: sums.perplexity / count,
         predicted_perplexity: predicted.map(|sum| sum / count),
-        codes: model.all_codes(),
+        codes,
+        groups,
         frames: count / f64::max(batches, 1.0),
         spread: sums.spread / count,
         masked: count / f64::max(frames, 1.0),
@@ -102,19 +112,20 @@ const LEAST_IN_USE: f64 = 0.02;
 impl HeldOut {
     /// What is wrong with a model that shows this, in plain words; none where nothing is.
     pub fn collapse(&self) -> Option<String> {
-        let HeldOut { perplexity, predicted_perplexity, codes, frames, spread, .. } = *self;
+        let HeldOut { perplexity, predicted_perplexity, codes, groups, frames, spread, .. } = *self;
+        let least = groups as f64;
         if spread < LEAST_SPREAD {
             return Some(format!(
                 "the encoder has collapsed: hidden states of all frames point the same way (spread {spread:.4} of 1). Lower train.learning_rate or raise the rise in train.phases"
             ));
         }
         // A batch cannot ask for more codes than it has frames, and a codebook that does not learn cannot collapse.
-        if predicted_perplexity.is_none() && perplexity < LEAST_IN_USE * frames.min(codes as f64) {
+        if predicted_perplexity.is_none() && perplexity - least < LEAST_IN_USE * (frames.min(codes as f64) - least) {
             return Some(format!(
                 "the codebook has collapsed: {perplexity:.1} of {codes} codes in use. Raise model.architecture.diversity_loss_weight, or take pretrain.objective: best_rq, whose codebook does not learn"
             ));
         }
-        let alike = predicted_perplexity.filter(|&predicted| predicted < LEAST_IN_USE * perplexity);
+        let alike = predicted_perplexity.filter(|&predicted| predicted - least < LEAST_IN_USE * (perplexity - least));
         alike.map(|predicted| {
             format!("the model answers nearly the same to every masked frame: {predicted:.1} codes predicted, {perplexity:.1} asked for. Train longer, or raise train.learning_rate")
         })
@@ -131,6 +142,7 @@ mod tests {
             perplexity: 300.0,
             predicted_perplexity: Some(40.0),
             codes: 1024,
+            groups: 1,
             frames: 700.0,
             spread: 0.6,
             ..HeldOut::default()
@@ -144,5 +156,11 @@ mod tests {
         assert_eq!(few.collapse(), None);
         assert_eq!(HeldOut { perplexity: 9.0, predicted_perplexity: Some(4.0), ..sound }.collapse(), None);
         assert!(said(HeldOut { predicted_perplexity: Some(1.2), ..sound }).contains("same to every"));
+        // A small codebook, which has collapsed when each of its groups has one code left.
+        let small = HeldOut { codes: 8, groups: 2, predicted_perplexity: None, ..sound };
+        assert!(said(HeldOut { perplexity: 2.02, ..small }).contains("codebook"));
+        assert_eq!(HeldOut { perplexity: 3.0, ..small }.collapse(), None);
+        let few = HeldOut { codes: 16, perplexity: 12.0, ..sound };
+        assert!(said(HeldOut { predicted_perplexity: Some(1.1), ..few }).contains("same to every"));
     }
 }

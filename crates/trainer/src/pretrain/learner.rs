@@ -15,6 +15,7 @@ use crate::draw;
 use crate::error::{Error, Result};
 use crate::recipe::{ContrastiveRecipe, ObjectiveKind, PretrainRecipe, Recipe};
 use crate::replicas::{Learner, Replicas, learnt_of, worthwhile};
+use crate::step::{Rate, add_rates};
 
 /// What all parts of an update have in common.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +53,8 @@ pub struct Part {
     pub prediction: f64,
     /// Frames whose target was told.
     pub correct: f64,
-    /// Times the masked frames: perplexity of the codebook, of what is predicted, the idle share, the penalty, the rate.
+    /// Times the masked frames: perplexity of the codebook over this part, of what is predicted, the idle share, the penalty,
+    /// KL-Norm's rate.
     pub perplexity: f64,
     /// As `perplexity`.
     pub predicted_perplexity: Option<f64>,
@@ -62,6 +64,8 @@ pub struct Part {
     pub penalty: Option<f64>,
     /// As `perplexity`.
     pub rate: Option<f64>,
+    /// The same by site, and the masked frames of the parts in which the site ran.
+    pub rates: Vec<(Rate, f64)>,
 }
 
 impl Part {
@@ -81,6 +85,7 @@ impl Part {
         sum(&mut self.idle, part.idle);
         sum(&mut self.penalty, part.penalty);
         sum(&mut self.rate, part.rate);
+        add_rates(&mut self.rates, part.rates);
         if self.gradients.is_empty() {
             self.gradients = part.gradients;
             return Ok(());
@@ -163,7 +168,7 @@ impl PretrainLearner {
         let Recipe { seed, train, .. } = &*self.recipe;
         let (config, device) = (&self.model.spec.config, self.model.compute.device);
         let mut random = draw::generator(*seed, "mask", &[&common.update, &number]);
-        let rows = masks(&self.pretrain.mask, batch, config, &mut random);
+        let rows = masks(&self.pretrain.mask.spans(), batch, config, &mut random);
         let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
         let masked = MaskedFrames::new(&rows, longest, device)?;
         part.frames = rows.iter().map(|row| row.len() as i64).sum();
@@ -180,8 +185,9 @@ impl PretrainLearner {
             noise: Noise::new(draw::seed(*seed, "noise", &[&common.update, &number]), device),
         };
         let mut stages = self.model.stages(batch, Pass::Training(&drawn))?;
+        let targets = self.model.targets(batch)?;
         let choice = self.temperature(common.update).map(|temperature| (&drawn.noise, temperature));
-        let told = self.model.predict(batch, &stages, &masked, &rows, Drawn { random: &mut random, choice })?;
+        let told = self.model.predict(&stages, &targets, &masked, Drawn { random: &mut random, choice })?;
         let count = part.masked as f64;
         part.prediction = told.loss.f_double_value(&[])?;
         part.correct = told.correct.f_int64_value(&[])? as f64;
@@ -195,7 +201,7 @@ impl PretrainLearner {
             let frames = MaskedFrames::new(&open, longest, device)?;
             if frames.count() > 0 {
                 let drawn = Drawn { random: &mut random, choice: None };
-                let told = self.model.predict(batch, &stages, &frames, &open, drawn)?;
+                let told = self.model.predict(&stages, &targets, &frames, drawn)?;
                 let weight = self.pretrain.unmasked * count / frames.count() as f64;
                 objective = objective.f_add(&told.loss.f_mul_scalar(weight)?)?;
             }
@@ -211,8 +217,12 @@ impl PretrainLearner {
             objective = objective.f_add(&penalty.f_mul_scalar(weight * count)?)?;
         }
         part.loss = objective.f_double_value(&[])?;
-        if let Some(KlRates { mean, .. }) = &stages.output.kl {
+        if let Some(KlRates { mean, sites }) = &stages.output.kl {
             part.rate = Some(count * mean.f_double_value(&[])?);
+            for site in sites {
+                let nats = count * site.rate.f_double_value(&[])?;
+                part.rates.push((Rate { layer: site.layer, site: site.site, nats }, count));
+            }
             if common.rate_weight > 0.0 {
                 objective = objective.f_add(&mean.f_mul_scalar(common.rate_weight * count)?)?;
             }

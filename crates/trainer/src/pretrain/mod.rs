@@ -13,20 +13,23 @@ mod spectra;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tch::Tensor;
 
-use crate::data::{Item, LoadedBatch, LoaderSettings};
+use crate::data::{Item, LoadedBatch, LoadedRow, LoaderSettings};
 use crate::device::{Compute, processor_seconds};
 use crate::error::Result;
+use crate::evaluate::split_short;
 use crate::event::{Event, Measures, Observer, PretrainingMeasures, UpdateReport};
 use crate::optimiser::{AdamW, Applied};
 use crate::recipe::Recipe;
 use crate::replicas::Replicas;
 use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
+use crate::step::{Rate, of_sites};
 use crate::training::{Begin, Means, Outcome, Speed, Task, Told, Training};
 
 pub use evaluate::HeldOut;
@@ -69,7 +72,17 @@ pub fn pretrain(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn
     };
     let mut training = Training::new(recipe, &run, model.spec.audio, progress);
     let loading = training.loading.clone();
-    let mut task = Pretraining { recipe, prepared: &prepared, model: &model, run: &run, replicas, optimiser, loading };
+    let mut task = Pretraining {
+        recipe,
+        prepared: &prepared,
+        model: &model,
+        run: &run,
+        replicas,
+        optimiser,
+        loading,
+        rates: Vec::new(),
+        short: TooShort::default(),
+    };
     training.greet(begin, task.parts(), observer);
     task.announce(progress.update, observer)?;
     training.run(&mut task, observer)?;
@@ -99,6 +112,29 @@ struct Pretraining<'a> {
     replicas: Replicas<PretrainLearner>,
     optimiser: AdamW,
     loading: LoaderSettings,
+    /// Of the last update.
+    rates: Vec<Rate>,
+    short: TooShort,
+}
+
+/// Utterances whose files hold less than a frame, whatever their manifest says: each is named once.
+#[derive(Debug, Default)]
+struct TooShort {
+    named: HashSet<String>,
+}
+
+impl TooShort {
+    fn say(&mut self, rows: &[LoadedRow], observer: &mut dyn Observer) {
+        for item in rows.iter().flat_map(|row| &row.items) {
+            let id = &item.utterance.id;
+            if self.named.insert(id.clone()) {
+                observer.event(Event::Warning(&format!(
+                    "{id}: its file holds less than one frame, and is passed over; the manifest says {:.2} s",
+                    item.duration
+                )));
+            }
+        }
+    }
 }
 
 impl Task for Pretraining<'_> {
@@ -112,13 +148,21 @@ impl Task for Pretraining<'_> {
         self.replicas.count()
     }
 
-    fn update(&mut self, done: u64, mut batches: Vec<LoadedBatch>, _: &mut dyn Observer) -> Result<UpdateReport> {
+    fn update(
+        &mut self,
+        done: u64,
+        mut batches: Vec<LoadedBatch>,
+        observer: &mut dyn Observer,
+    ) -> Result<UpdateReport> {
         let start = Instant::now();
         let Recipe { train, model, .. } = self.recipe;
         let minimum = self.model.spec.config.minimum_samples() as usize;
         for batch in &mut batches {
             // A file may hold less than its manifest promises.
-            batch.rows.retain(|row| row.samples.len() >= minimum);
+            let (whole, short) =
+                split_short(LoadedBatch { rows: std::mem::take(&mut batch.rows), warnings: Vec::new() }, minimum);
+            batch.rows = whole.rows;
+            self.short.say(&short, observer);
         }
         batches.retain(|batch| !batch.rows.is_empty());
         let learning_rate = train.learning_rate_at(done);
@@ -129,6 +173,7 @@ impl Task for Pretraining<'_> {
         let padded: usize = parts.iter().map(LoadedBatch::padded_samples).sum();
         let mut sums = Part::default();
         self.replicas.compute(&Common { update: done, rate_weight }, parts, |part| sums.add(part))?;
+        self.rates = of_sites(&sums.rates);
         // Over the masked frames of the whole update, as fairseq does; none of them is no update.
         let count = sums.masked.max(1) as f64;
         let applied = Applied { update: done + 1, learning_rate, clip: train.clip, divisor: count };
@@ -184,6 +229,7 @@ impl Task for Pretraining<'_> {
             },
             rate: last.rate.map(|_| means.mean(|report| report.rate.unwrap_or(0.0))),
             rate_weight: last.rate_weight,
+            rates: self.rates.iter().map(|rate| (rate.name(), rate.nats)).collect(),
             learning_rate: last.learning_rate,
             gradient_norm: means.mean(|report| report.gradient_norm),
             masked: means.mean(|report| report.masked),
@@ -196,21 +242,21 @@ impl Task for Pretraining<'_> {
 
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<Self::Evaluation> {
         let seconds = self.recipe.train.batch_seconds;
-        let judged = held_out(self.model, &self.prepared.dev, self.recipe, &self.loading, observer)?;
+        let judged = held_out(self.model, &self.prepared.dev, self.recipe, &self.loading, &mut self.short, observer)?;
         let probe = self.prepared.probe.as_ref();
         let probed = probe.map(|probe| probe.run(self.model, &self.loading, seconds)).transpose()?;
         Ok((judged, probed))
     }
 
     fn result(&self, (judged, _): &Self::Evaluation) -> [f64; 2] {
-        [judged.loss, 0.0]
+        // To a collapsed codebook nothing is easier to tell than its one code: such a loss is no good one.
+        [if judged.collapse().is_some() { f64::MAX } else { judged.loss }, 0.0]
     }
 
     fn tell(&mut self, (judged, probed): Self::Evaluation, told: Told, observer: &mut dyn Observer) -> Result<()> {
         let Told { update, best, seconds } = told;
         observer.event(Event::HeldOut { update, held_out: &judged, probe: probed.as_ref(), best });
-        let warm = update as f64 >= self.recipe.train.phases[0] * self.recipe.train.updates as f64;
-        if let Some(warning) = judged.collapse().filter(|_| warm) {
+        if let Some(warning) = judged.collapse().filter(|_| update as f64 >= self.recipe.train.rise()) {
             observer.event(Event::Warning(&warning));
         }
         MetricsLine::HeldOut { update, best, held_out: judged, probe: probed, seconds }.append(&self.run.metrics())

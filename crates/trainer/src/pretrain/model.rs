@@ -14,7 +14,7 @@ use tch::Tensor;
 use super::spectra::Spectra;
 use crate::data::LoadedBatch;
 use crate::device::Compute;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{AudioSpec, initialise_encoder, write_model};
 use crate::recipe::Spectrum;
 
@@ -46,6 +46,16 @@ enum Objective {
     BestRq { head: BestRq, spectra: Box<Spectra> },
     Contrastive(Contrastive),
 }
+
+/// What frames are to be told by.
+#[derive(Debug)]
+pub struct Targets {
+    /// BEST-RQ's codes (batch, frame, codebook), int64; those of padding mean nothing.
+    codes: Option<Tensor>,
+}
+
+/// The names of what BEST-RQ adds.
+pub(super) const BEST_RQ: &str = "best_rq.";
 
 /// What is random about a look at masked frames.
 #[derive(Debug)]
@@ -82,6 +92,25 @@ impl Pretrained {
         model.initialise(seed, |name| fit.fresh.iter().any(|fresh| fresh == name))?;
         fit.copy(checkpoint, &model.parameters())?;
         Ok((model, fit))
+    }
+
+    /// Whether a model of this spec can be built; nothing is allocated.
+    ///
+    /// # Errors
+    /// A configuration that cannot be built.
+    pub fn check(spec: &PretrainingSpec) -> Result<()> {
+        Pretrained::networks(spec, &Store::declaring()).map(drop)
+    }
+
+    /// Whether a checkpoint holds a quantiser of BEST-RQ's that this spec has no place for, since it is of another shape.
+    ///
+    /// # Errors
+    /// A configuration that cannot be built.
+    pub fn has_other_quantiser(checkpoint: &Checkpoint, spec: &PretrainingSpec) -> Result<bool> {
+        let store = Store::declaring();
+        Pretrained::networks(spec, &store)?;
+        let own = store.named().into_iter().filter(|(name, _)| name.starts_with(BEST_RQ));
+        Ok(own.into_iter().any(|(name, tensor)| checkpoint.shape(&name).is_some_and(|shape| shape != tensor.size())))
     }
 
     /// Which tensor of a checkpoint goes where in a model of this spec; nothing is allocated.
@@ -150,11 +179,13 @@ impl Pretrained {
         self.store.named()
     }
 
-    /// Codes of the codebook, all groups together: the highest perplexity.
-    pub fn all_codes(&self) -> i64 {
+    /// The lowest and the highest perplexity of the codebook: groups, and codes of all groups together.
+    pub fn perplexities(&self) -> [i64; 2] {
         match &self.objective {
-            Objective::BestRq { .. } => self.spec.best_rq.map_or(0, |(config, _)| config.codes),
-            Objective::Contrastive(head) => head.quantiser().all_codes(),
+            Objective::BestRq { .. } => [1, self.spec.best_rq.map_or(1, |(config, _)| config.codes)],
+            Objective::Contrastive(head) => {
+                [self.spec.config.contrastive.num_codevector_groups, head.quantiser().all_codes()]
+            }
         }
     }
 
@@ -168,30 +199,43 @@ impl Pretrained {
         Ok(self.encoder.stages(&WaveformBatch { samples, lengths: batch.lengths }, pass)?)
     }
 
-    /// How the masked frames are told from `stages`, which a masked pass over `batch` gave.
+    /// What frames are to be told by, where that does not come from the model itself.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn targets(&self, batch: &LoadedBatch) -> Result<Targets> {
+        let Objective::BestRq { head, spectra } = &self.objective else { return Ok(Targets { codes: None }) };
+        let width = spectra.width();
+        let rows: Vec<Vec<f32>> = batch.rows.iter().map(|row| spectra.of(&row.samples)).collect();
+        let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let mut seen = Vec::with_capacity(rows.len() * longest);
+        for row in rows {
+            seen.extend(row);
+            seen.resize(seen.len().div_ceil(longest.max(1)) * longest, 0.0);
+        }
+        let seen = Tensor::f_from_slice(&seen)?.f_view([-1, width as i64])?.f_to_device(self.compute.device)?;
+        let codes = head.codes(&seen)?;
+        let frames = (longest / width) as i64;
+        Ok(Targets { codes: Some(codes.f_view([batch.rows.len() as i64, frames, codes.size()[1]])?) })
+    }
+
+    /// How the frames of `masked` are told from `stages`.
     ///
     /// # Errors
     /// libtorch's own.
     pub fn predict(
         &self,
-        batch: &LoadedBatch,
         stages: &Stages,
+        targets: &Targets,
         masked: &MaskedFrames,
-        rows: &[Vec<bool>],
         drawn: Drawn,
     ) -> Result<Prediction> {
         let device = self.compute.device;
         Ok(match &self.objective {
-            Objective::BestRq { head, spectra } => {
-                let width = spectra.width();
-                let mut seen = Vec::with_capacity(masked.count() as usize * width);
-                for (row, mask) in batch.rows.iter().zip(rows) {
-                    let all = spectra.of(&row.samples);
-                    let frames = all.chunks_exact(width).zip(mask).filter(|(_, masked)| **masked);
-                    frames.for_each(|(frame, _)| seen.extend_from_slice(frame));
-                }
-                let seen = Tensor::f_from_slice(&seen)?.f_view([-1, width as i64])?.f_to_device(device)?;
-                head.forward(&stages.output.hidden, masked, &head.codes(&seen)?)?
+            Objective::BestRq { head, .. } => {
+                let codes = targets.codes.as_ref().map(|codes| masked.of(codes)).transpose()?;
+                let codes = codes.ok_or_else(|| Error::Worker("the codes of a batch are missing".into()))?;
+                head.forward(&stages.output.hidden, masked, &codes)?
             }
             Objective::Contrastive(head) => {
                 let config = &self.spec.config.contrastive;

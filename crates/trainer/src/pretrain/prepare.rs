@@ -7,13 +7,13 @@ use klang_audio::{Segment, pauses};
 use klang_corpus::Utterance;
 use klang_wav2vec2::ModelConfig;
 
-use super::model::{Pretrained, PretrainingSpec};
+use super::model::{BEST_RQ, Pretrained, PretrainingSpec};
 use super::probe::Probe;
-use crate::data::{Dataset, Item, LeftOut, read_unlabelled, take_dev};
+use crate::data::{Dataset, Item, LeftOut, read_unlabelled, take_dev, unmatched};
 use crate::device::Compute;
 use crate::draw;
 use crate::error::{Error, Result};
-use crate::event::Observer;
+use crate::event::{Event, Observer};
 use crate::model::AudioSpec;
 use crate::prepare::Origin;
 use crate::recipe::{ObjectiveKind, Recipe};
@@ -47,7 +47,7 @@ impl PretrainingPreparation {
     fn build(recipe: &Recipe, observer: &mut dyn Observer) -> Result<PretrainingPreparation> {
         let pretrain = recipe.pretraining()?;
         let data = &recipe.data;
-        let origin = Origin::find(&recipe.model, observer)?;
+        let mut origin = Origin::find(&recipe.model, observer)?;
         let config = origin.shape(recipe)?;
         let best_rq = (pretrain.objective == ObjectiveKind::BestRq).then_some((pretrain.best_rq, pretrain.spectrum));
         if best_rq.is_none() && config.model_type != klang_wav2vec2::Family::Wav2Vec2 {
@@ -59,17 +59,38 @@ impl PretrainingPreparation {
         }
         let audio = origin.audio;
         let spec = PretrainingSpec { config, audio, best_rq };
-        if let Some((_, checkpoint)) = &origin.checkpoint {
+        Pretrained::check(&spec)?;
+        let mut notes = Vec::new();
+        if let Some((_, checkpoint)) = &mut origin.checkpoint {
+            if Pretrained::has_other_quantiser(checkpoint, &spec)? {
+                checkpoint.leave_out(BEST_RQ);
+                notes.push(
+                    "the checkpoint's quantiser is of another shape than pretrain.best_rq and pretrain.spectrum ask for: another one is drawn, and told from the start".into(),
+                );
+            }
             Pretrained::fit(checkpoint, &spec)?;
         }
-        let mut notes = Vec::new();
-        let mut cut = |name: &str, utterances| -> Result<(Vec<Utterance>, Vec<LeftOut>)> {
-            let Cut { pieces, recordings, left_out } = cut_long(utterances, data.duration[1], data.workers)?;
-            if recordings > 0 {
+        let mut cut = |name: &str, utterances: Vec<Utterance>| -> Result<(Vec<Utterance>, Vec<LeftOut>)> {
+            let longest = data.duration[1];
+            let long = utterances.iter().filter(|utterance| is_long(utterance, longest)).count();
+            if long > 0 {
+                observer.event(Event::Note(&format!(
+                    "{name}: looking for pauses in {} of more than {longest} s",
+                    recordings(long)
+                )));
+            }
+            let Cut { pieces, cut, slow, left_out } = cut_long(utterances, longest, data.workers)?;
+            if cut > 0 {
                 notes.push(format!(
-                    "{name}: {recordings} recordings of more than {} s were cut at their pauses; {} pieces in all",
-                    data.duration[1],
+                    "{name}: cut at their pauses, being longer than {longest} s: {}; {} pieces in all",
+                    recordings(cut),
                     pieces.len()
+                ));
+            }
+            if slow > 0 {
+                notes.push(format!(
+                    "warning: {name}: of {} that were cut, each piece decodes all that lies before it, since they are neither WAV nor FLAC; convert long ones",
+                    recordings(slow)
                 ));
             }
             Ok((pieces, left_out))
@@ -114,6 +135,9 @@ impl PretrainingPreparation {
             }
             notes.push(set.size());
             notes.extend(set.omissions());
+        }
+        for value in unmatched(&data.train, &data.select)? {
+            notes.push(format!("warning: data.select names {value}, which no utterance has; is it spelt right?"));
         }
         let probe = match &pretrain.probe {
             Some(probe) => Some(Probe::prepare(probe, recipe, &spec)?),
@@ -163,7 +187,7 @@ fn unlabelled(
     for utterance in utterances {
         let duration = utterance.duration.unwrap_or(0.0);
         let frames = config.frames((duration * f64::from(audio.sampling_rate)).round() as i64);
-        let why = if duration < shortest || duration > longest {
+        let why = if duration < shortest || duration > longest + ROUNDING {
             Some(format!("{duration:.2} s long; data.duration allows {shortest} to {longest}"))
         } else if frames <= least {
             Some(format!("{frames} frames, and a masked span takes {least} (pretrain.mask.length)"))
@@ -179,6 +203,17 @@ fn unlabelled(
         }
     }
     dataset
+}
+
+/// What a sum of seconds may be off by.
+const ROUNDING: f64 = 1e-6;
+
+fn is_long(utterance: &Utterance, longest: f64) -> bool {
+    utterance.duration.unwrap_or(0.0) > longest + ROUNDING
+}
+
+fn recordings(count: usize) -> String {
+    if count == 1 { "1 recording".into() } else { format!("{count} recordings") }
 }
 
 /// Takes whole recordings for dev, drawn by seed and id, until they hold a share of the audio; none where each is too long for
@@ -210,14 +245,15 @@ const MOST_DEV: f64 = 2.0;
 struct Cut {
     pieces: Vec<Utterance>,
     /// How many recordings were cut.
-    recordings: usize,
+    cut: usize,
+    /// How many of them are in a format in which klang cannot go to a place.
+    slow: usize,
     left_out: Vec<LeftOut>,
 }
 
 /// Cuts recordings of more than `longest` seconds at their pauses. Those of a folder that cannot be decoded are left out.
 fn cut_long(utterances: Vec<Utterance>, longest: f64, workers: usize) -> Result<Cut> {
-    let long: Vec<&Utterance> =
-        utterances.iter().filter(|utterance| utterance.duration.unwrap_or(0.0) > longest).collect();
+    let long: Vec<&Utterance> = utterances.iter().filter(|utterance| is_long(utterance, longest)).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
@@ -239,7 +275,7 @@ fn cut_long(utterances: Vec<Utterance>, longest: f64, workers: usize) -> Result<
     let mut cut = cut.into_iter();
     let mut all = Cut::default();
     for utterance in utterances {
-        if utterance.duration.unwrap_or(0.0) <= longest {
+        if !is_long(&utterance, longest) {
             all.pieces.push(utterance);
             continue;
         }
@@ -247,7 +283,9 @@ fn cut_long(utterances: Vec<Utterance>, longest: f64, workers: usize) -> Result<
         let lost = || Err(Error::Worker(format!("the decoder failed on `{}`", utterance.id)));
         match cut.next().flatten().unwrap_or_else(lost) {
             Ok(pieces) => {
-                all.recordings += 1;
+                all.cut += 1;
+                let ending = utterance.audio.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+                all.slow += usize::from(!matches!(ending.as_str(), "wav" | "flac"));
                 all.pieces.extend(pieces);
             }
             Err(error) if utterance.line == 0 => {
@@ -262,7 +300,9 @@ fn cut_long(utterances: Vec<Utterance>, longest: f64, workers: usize) -> Result<
 fn pieces(utterance: &Utterance, longest: f64) -> Result<Vec<Utterance>> {
     let duration = utterance.duration.unwrap_or(0.0);
     let start = utterance.offset.unwrap_or(0.0);
-    let segment = utterance.offset.map(|offset| Segment { offset, duration: Some(duration) });
+    // What a manifest states counts, and not what else is in the file.
+    let stated = utterance.line > 0 || utterance.offset.is_some();
+    let segment = stated.then_some(Segment { offset: start, duration: Some(duration) });
     // Loudness alone is looked at, for which telephone's rate will do.
     let decoded = klang_audio::load(&utterance.audio, 8_000, segment)
         .map_err(|source| Error::Audio { id: utterance.id.clone(), source })?;
@@ -319,11 +359,20 @@ mod tests {
         let broken = Utterance { duration: Some(20.0), ..Utterance::new("broken", folder.path().join("none.wav")) };
         let asked = Utterance { line: 7, ..broken.clone() };
         assert!(cut_long(vec![asked], 10.0, 1).unwrap_err().to_string().contains("none.wav"));
-        let Cut { pieces: all, recordings, left_out } = cut_long(vec![whole, short, broken, second], 10.0, 2).unwrap();
-        assert_eq!((recordings, left_out.len()), (2, 1));
+        let Cut { pieces: all, cut, slow, left_out } = cut_long(vec![whole, short, broken, second], 10.0, 2).unwrap();
+        assert_eq!((cut, slow, left_out.len()), (2, 0, 1));
         assert!(left_out[0].why.contains("none.wav"), "{left_out:?}");
         let parts: Vec<(&str, f64, f64)> =
             all.iter().map(|u| (u.id.as_str(), u.offset.unwrap_or(0.0), u.duration.unwrap())).collect();
+        // Of a file of 25 s a manifest states 15: no piece goes beyond.
+        let stated = Utterance { duration: Some(15.0), line: 3, ..Utterance::new("stated", &path) };
+        let ends: Vec<f64> = cut_long(vec![stated], 10.0, 1)
+            .unwrap()
+            .pieces
+            .iter()
+            .map(|piece| piece.offset.unwrap() + piece.duration.unwrap())
+            .collect();
+        assert!(ends.len() == 2 && (ends[1] - 15.0).abs() < 1e-9, "{ends:?}");
         let of = |name: &str| -> Vec<(f64, f64)> {
             parts.iter().filter(|part| part.0.starts_with(name)).map(|part| (part.1, part.2)).collect()
         };

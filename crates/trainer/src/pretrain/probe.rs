@@ -3,7 +3,7 @@
 //! Pretraining's own loss does not say whether it helps. A head that learns for a few seconds on a few labelled minutes does:
 //! its CER falls while the encoder learns what fine-tuning will need.
 
-use klang_ctc::{CtcHead, LossBatch, alignment_loss, ctc_loss, even_alignment, greedy};
+use klang_ctc::{CtcHead, LossBatch, alignment_loss, ctc_loss, even_alignment, greedy, required_frames};
 use klang_text::{Normaliser, Pair, Score, ScoreOptions, Vocabulary, score};
 use klang_wav2vec2::{Pass, Store, initialise_linear};
 use rand::seq::SliceRandom;
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::model::{Pretrained, PretrainingSpec};
-use crate::data::{Dataset, Keep, Loader, LoaderSettings, encode, plan_in_order, read_sources};
+use crate::data::{Dataset, Keep, LoadedRow, Loader, LoaderSettings, encode, plan_in_order, read_sources};
 use crate::draw;
 use crate::error::{Error, Result};
-use crate::evaluate::number_or_null;
+use crate::evaluate::{number_or_null, split_short};
 use crate::optimiser::{AdamW, AdamWConfig};
 use crate::recipe::{ProbeRecipe, Recipe, Source};
 use crate::schedule::Schedule;
@@ -54,11 +54,25 @@ struct Seen {
     pair: Pair,
 }
 
+impl Seen {
+    fn frames(&self) -> i64 {
+        self.energies.len() as i64
+    }
+
+    /// Whether its labels fit its frames: a file may hold less than its manifest promises.
+    fn is_feasible(&self) -> bool {
+        required_frames(&self.labels) <= self.energies.len()
+    }
+}
+
+/// Bytes of hidden states that the head may learn from at most.
+const MOST_BYTES: f64 = 2e9;
+
 impl Probe {
     /// Reads the probe's manifests.
     ///
     /// # Errors
-    /// A manifest that cannot be read, or one that leaves nothing to learn from or to be scored on.
+    /// A manifest that cannot be read, or one that leaves nothing to learn from or to be scored on, or too much to be held.
     pub fn prepare(probe: &ProbeRecipe, recipe: &Recipe, spec: &PretrainingSpec) -> Result<Probe> {
         let normaliser = Normaliser::new(&recipe.text)?;
         let read = |source: &Source| read_sources(std::slice::from_ref(source), &Default::default());
@@ -67,17 +81,27 @@ impl Probe {
             train.iter().filter_map(|utterance| Some(normaliser.apply(utterance.text.as_deref()?))).collect();
         let vocabulary = Vocabulary::of_units(recipe.text.units, texts.iter().map(String::as_str))?;
         let rate = spec.audio.sampling_rate;
-        let set = |name, utterances| {
-            let keep = Keep::Learnable(recipe.data.duration);
-            encode(name, utterances, &normaliser, &vocabulary, &spec.config, rate, keep)
-        };
-        let (train, dev) = (set("probe's train", train), set("probe's dev", dev));
+        let set = |name, utterances, keep| encode(name, utterances, &normaliser, &vocabulary, &spec.config, rate, keep);
+        let train = set("probe's train", train, Keep::Learnable(recipe.data.duration));
+        let dev = set("probe's dev", dev, Keep::All);
         for (set, source) in [(&train, &probe.train), (&dev, &probe.dev)] {
             if set.items.is_empty() {
                 let why = set.left_out.first().map_or(String::new(), |left| format!("; `{}`: {}", left.id, left.why));
                 let message = format!("nothing left in {}{why}", set.name);
                 return Err(Error::Data { path: source.path().clone(), message });
             }
+        }
+        let second = f64::from(rate) / spec.config.samples_per_frame() as f64
+            * (spec.config.hidden_size as usize * size_of::<f32>()) as f64;
+        let most = MOST_BYTES / second / 60.0;
+        if train.hours() * 60.0 > most {
+            return Err(Error::RecipeValue {
+                key: "pretrain.probe.train".into(),
+                given: format!("{:.0} minutes", train.hours() * 60.0),
+                allowed: format!(
+                    "at most {most:.0} minutes with this width, whose hidden states are held in memory; ten are enough"
+                ),
+            });
         }
         Ok(Probe { train, dev, vocabulary, updates: probe.updates, seed: recipe.seed })
     }
@@ -92,54 +116,77 @@ impl Probe {
     /// # Errors
     /// Audio that cannot be read, or libtorch's own.
     pub fn run(&self, model: &Pretrained, settings: &LoaderSettings, batch_seconds: f64) -> Result<Probed> {
-        let train = self.see(model, &self.train, settings, batch_seconds)?;
+        let mut train = Vec::with_capacity(self.train.items.len());
+        self.see(model, &self.train, settings, batch_seconds, |seen| {
+            if seen.is_feasible() && seen.frames() > 0 {
+                train.push(seen);
+            }
+            Ok(())
+        })?;
         let head = self.learn(model, &train)?;
         drop(train);
         let _guard = tch::no_grad_guard();
-        let dev = self.see(model, &self.dev, settings, batch_seconds)?;
         let blank = self.vocabulary.blank();
-        let mut pairs = Vec::with_capacity(dev.len());
+        let mut pairs = Vec::with_capacity(self.dev.items.len());
         let (mut loss, mut count) = (0.0, 0);
-        for Seen { hidden, labels, pair, .. } in dev {
-            let logits = head.forward(&hidden.f_unsqueeze(0)?, None)?;
-            let lengths = [hidden.size()[0]];
-            let path = greedy(&logits, &lengths, blank)?.swap_remove(0);
-            count += labels.len();
-            let batch = LossBatch { logits: &logits, lengths: &lengths, labels: &[labels], blank };
-            loss += ctc_loss(&batch)?.f_sum(Kind::Double)?.f_double_value(&[])?;
-            pairs.push(Pair { hypothesis: self.vocabulary.decode(&path.labels), ..pair });
-        }
+        self.see(model, &self.dev, settings, batch_seconds, |seen| {
+            let (feasible, lengths) = (seen.is_feasible(), [seen.frames()]);
+            let Seen { hidden, labels, pair, .. } = seen;
+            let mut hypothesis = String::new();
+            if lengths[0] > 0 {
+                let logits = head.forward(&hidden.f_unsqueeze(0)?, None)?;
+                let path = greedy(&logits, &lengths, blank)?.swap_remove(0);
+                hypothesis = self.vocabulary.decode(&path.labels);
+                if feasible {
+                    count += labels.len();
+                    let batch = LossBatch { logits: &logits, lengths: &lengths, labels: &[labels], blank };
+                    loss += ctc_loss(&batch)?.f_sum(Kind::Double)?.f_double_value(&[])?;
+                }
+            }
+            pairs.push(Pair { hypothesis, ..pair });
+            Ok(())
+        })?;
         Ok(Probed { loss: loss / count.max(1) as f64, score: score(&pairs, &ScoreOptions::default()) })
     }
 
-    /// What the encoder gives for each utterance, short to long.
+    /// Hands over what the encoder gives for each utterance, short to long; nothing for one that is shorter than a frame.
     fn see(
         &self,
         model: &Pretrained,
         data: &Dataset,
         settings: &LoaderSettings,
         batch_seconds: f64,
-    ) -> Result<Vec<Seen>> {
-        let _guard = tch::no_grad_guard();
-        let mut all = Vec::with_capacity(data.items.len());
+        mut take: impl FnMut(Seen) -> Result<()>,
+    ) -> Result<()> {
+        let config = &model.spec.config;
+        let seen = |row: &LoadedRow, hidden: Tensor, frames| {
+            let item = &row.items[0];
+            let pair = Pair {
+                id: item.utterance.id.clone(),
+                speaker: item.utterance.speaker.clone(),
+                reference: item.text.clone(),
+                hypothesis: String::new(),
+            };
+            let energies = row.energies(config.samples_per_frame() as usize, frames);
+            Seen { hidden, energies, labels: item.labels.clone(), pair }
+        };
         for batch in Loader::start(plan_in_order(&data.items, batch_seconds), settings) {
-            let batch = batch?;
+            let (batch, short) = split_short(batch?, config.minimum_samples() as usize);
+            for row in &short {
+                take(seen(row, Tensor::new(), 0))?;
+            }
+            if batch.rows.is_empty() {
+                continue;
+            }
+            let _guard = tch::no_grad_guard();
             let output = model.stages(&batch, Pass::Evaluation)?.output;
             let hidden = output.hidden.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?;
             for (place, (row, &frames)) in batch.rows.iter().zip(&output.lengths).enumerate() {
-                let item = &row.items[0];
-                let pair = Pair {
-                    id: item.utterance.id.clone(),
-                    speaker: item.utterance.speaker.clone(),
-                    reference: item.text.clone(),
-                    hypothesis: String::new(),
-                };
                 let hidden = hidden.f_get(place as i64)?.f_narrow(0, 0, frames)?.f_detach_copy()?;
-                let energies = row.energies(model.spec.config.samples_per_frame() as usize, frames);
-                all.push(Seen { hidden, energies, labels: item.labels.clone(), pair });
+                take(seen(row, hidden, frames))?;
             }
         }
-        Ok(all)
+        Ok(())
     }
 
     fn learn(&self, model: &Pretrained, train: &[Seen]) -> Result<CtcHead> {
@@ -155,7 +202,9 @@ impl Probe {
         let mut optimiser = AdamW::new(parameters, adam);
         let blank = self.vocabulary.blank();
         let mut order: Vec<usize> = Vec::new();
-        for update in 0..self.updates {
+        // Files that all hold less than promised leave a head that has learnt nothing.
+        let updates = if train.is_empty() { 0 } else { self.updates };
+        for update in 0..updates {
             // The same batches at each evaluation: what differs is the encoder.
             if order.len() < BATCH.min(train.len()) {
                 order = (0..train.len()).collect();

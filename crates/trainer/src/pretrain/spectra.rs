@@ -21,9 +21,10 @@ pub struct Spectra {
     cosines: Option<Vec<Vec<f32>>>,
     /// Windows side by side that make up a frame.
     windows: usize,
-    /// Samples from one window's start to the next's.
-    step: i64,
-    /// Start of the first window: before the first sample where a frame hears more than its windows do not.
+    /// Samples from one frame's start to the next's.
+    frame: i64,
+    /// Where a frame's first window starts, in samples from where the frame starts; below 0 where the windows together are
+    /// longer than what the frame hears.
     first: i64,
     config: ModelConfig,
 }
@@ -39,15 +40,14 @@ impl Spectra {
         let frame = config.samples_per_frame();
         // A frame of 20 ms takes two windows: the stack has a frame's rate, as in the paper.
         let windows = (frame as f64 / log_mel.hop() as f64).round().max(1.0) as i64;
-        let step = frame / windows;
         // The windows lie around the middle of what the frame hears.
-        let first = (config.minimum_samples() - (windows - 1) * step - log_mel.window() as i64) / 2;
+        let first = (config.minimum_samples() - (windows - 1) * frame / windows - log_mel.window() as i64) / 2;
         let cosine = |number: usize| {
             let band = |band: usize| std::f64::consts::PI * number as f64 * (band as f64 + 0.5) / BANDS as f64;
             (0..BANDS).map(|place| (band(place).cos() * (2.0 / BANDS as f64).sqrt()) as f32).collect()
         };
         let cosines = (spectrum == Spectrum::Cepstra).then(|| (0..CEPSTRA).map(cosine).collect());
-        Ok(Spectra { log_mel, cosines, windows: windows as usize, step, first, config: config.clone() })
+        Ok(Spectra { log_mel, cosines, windows: windows as usize, frame, first, config: config.clone() })
     }
 
     /// Numbers that stand for a frame.
@@ -60,6 +60,13 @@ impl Spectra {
         self.cosines.as_ref().map_or(BANDS, Vec::len)
     }
 
+    /// Where a window starts, counted over all frames.
+    fn start(&self, window: i64) -> i64 {
+        let windows = self.windows as i64;
+        // A frame may be no multiple of its windows: what is lost by rounding is not to add up.
+        self.first + window / windows * self.frame + window % windows * self.frame / windows
+    }
+
     /// Spectra of all frames of an utterance, (frame, width): each number of mean 0 and variance 1 over the utterance, so that
     /// neither loudness nor microphone nor voice as a whole decides a code.
     pub fn of(&self, samples: &[f32]) -> Vec<f32> {
@@ -69,7 +76,7 @@ impl Spectra {
         let mut bands = Vec::with_capacity(BANDS);
         for window in 0..count as i64 {
             bands.clear();
-            self.log_mel.spectrum(samples, self.first + window * self.step, &mut bands);
+            self.log_mel.spectrum(samples, self.start(window), &mut bands);
             match &self.cosines {
                 Some(cosines) => {
                     let cepstrum =
@@ -145,7 +152,13 @@ mod tests {
             assert_eq!(config.minimum_samples(), hears);
             let spectra = Spectra::new(&config, 16_000, Spectrum::LogMel).unwrap();
             // Two windows of 400 samples, 160 apart, reach over 560: as far before the frame's first sample as behind its last.
-            assert_eq!((spectra.windows, spectra.step, spectra.first), (2, 160, (hears - 560) / 2));
+            assert_eq!((spectra.windows, spectra.frame, spectra.first), (2, 320, (hears - 560) / 2));
+            assert_eq!([0, 1, 2, 2001].map(|n| spectra.start(n) - spectra.first), [0, 160, 320, 320_160]);
         }
+        // 25 ms take three windows, whose starts stay with their frames.
+        let config = ModelConfig { conv_stride: vec![25, 2, 2, 2, 2], ..ModelConfig::of_size("tiny").unwrap() };
+        let spectra = Spectra::new(&config, 16_000, Spectrum::LogMel).unwrap();
+        assert_eq!(spectra.windows, 3);
+        assert_eq!([0, 1, 2, 3, 3000].map(|n| spectra.start(n) - spectra.first), [0, 133, 266, 400, 400_000]);
     }
 }

@@ -18,7 +18,7 @@ use crate::model::TuneRecipe;
 use crate::optimiser::AdamWConfig;
 use crate::schedule::Schedule;
 
-pub use pretrain::{ContrastiveRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Spectrum};
+pub use pretrain::{ContrastiveRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, SpanRecipe, Spectrum};
 
 /// A recipe with every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -247,17 +247,19 @@ impl Source {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataRecipe {
-    /// Manifests to learn from.
+    /// Manifests to learn from; in pretraining also folders with audio.
     pub train: Vec<Source>,
     /// The manifest that the best checkpoint is chosen on.
     pub dev: Option<Source>,
-    /// Without `dev`: the share of the training utterances to take for it, drawn by seed.
+    /// Without `dev`: the share of the training utterances to take for it, drawn by seed; in pretraining by whole recordings,
+    /// up to twice as much.
     pub dev_share: f64,
     /// Manifests scored when training ends, by name; never chosen on.
     pub test: BTreeMap<String, Source>,
     /// Which utterances of the training manifests, and of `dev_share`'s.
     pub select: Selection,
-    /// Shortest and longest training utterance, in seconds; others are left out and counted.
+    /// Shortest and longest training utterance, in seconds; others are left out and counted. In pretraining dev's too, and what
+    /// is longer is cut at its pauses.
     pub duration: [f64; 2],
     /// What is done to training audio.
     pub augment: AugmentRecipe,
@@ -415,10 +417,25 @@ pub enum ChooseBy {
     Cer,
 }
 
+impl ChooseBy {
+    /// WER and CER in the order in which they decide; and, applied to that, WER and CER again.
+    pub fn order(self, [wer, cer]: [f64; 2]) -> [f64; 2] {
+        match self {
+            ChooseBy::Wer => [wer, cer],
+            ChooseBy::Cer => [cer, wer],
+        }
+    }
+}
+
 impl TrainRecipe {
     /// The learning rate of the update after `done` updates.
     pub fn learning_rate_at(&self, done: u64) -> f64 {
         self.learning_rate * self.schedule.scale(done, self.updates, self.phases, self.final_scale)
+    }
+
+    /// Updates in which the learning rate rises.
+    pub fn rise(&self) -> f64 {
+        self.phases[0] * self.updates as f64
     }
 
     /// The optimiser's numbers.
@@ -458,4 +475,19 @@ pub enum DecodeMethod {
     /// The best label of each frame.
     #[default]
     Greedy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_decides_first_is_what_the_recipe_says() {
+        // Fewer words wrong, or fewer characters.
+        let (words, characters) = ([0.98, 0.8], [0.99, 0.5]);
+        for (choose_by, better, worse) in [(ChooseBy::Wer, words, characters), (ChooseBy::Cer, characters, words)] {
+            assert!(choose_by.order(better) < choose_by.order(worse));
+            assert_eq!(choose_by.order(choose_by.order(better)), better);
+        }
+    }
 }

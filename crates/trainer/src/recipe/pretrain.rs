@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use klang_wav2vec2::{BestRqConfig, Spans};
 use serde::{Deserialize, Serialize};
 
-use super::{MaskRecipe, Recipe, Source};
+use super::{ChooseBy, MaskRecipe, Recipe, Source, TrainRecipe};
 use crate::error::{Error, Result};
 use crate::model::TuneKind;
 
@@ -16,7 +16,7 @@ pub struct PretrainRecipe {
     /// What is to be told of masked frames.
     pub objective: ObjectiveKind,
     /// Spans of frames to mask. An utterance always has one, unless it is shorter.
-    pub mask: Spans,
+    pub mask: SpanRecipe,
     /// `best_rq`: weight of telling the codes of frames that are not masked, beside 1 for those that are. They lie open to
     /// the encoder, which learns from them what a sound is before it learns what comes next. 0 in the paper.
     pub unmasked: f64,
@@ -36,13 +36,37 @@ impl Default for PretrainRecipe {
     fn default() -> Self {
         PretrainRecipe {
             objective: ObjectiveKind::BestRq,
-            mask: Spans { share: 0.65, length: 10 },
+            mask: SpanRecipe::default(),
             unmasked: 0.5,
             best_rq: BestRqConfig::default(),
             spectrum: Spectrum::default(),
             wav2vec2: ContrastiveRecipe::default(),
             probe: None,
         }
+    }
+}
+
+/// Spans of frames to mask, as [`Spans`] has them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpanRecipe {
+    /// Share of the frames that the spans would cover without overlap, above 0 to 1: 0.65, which masks about 49 %.
+    pub share: f64,
+    /// Length of a span in frames, at least 2: 10.
+    pub length: usize,
+}
+
+impl Default for SpanRecipe {
+    /// wav2vec 2.0's.
+    fn default() -> Self {
+        SpanRecipe { share: 0.65, length: 10 }
+    }
+}
+
+impl SpanRecipe {
+    /// As masks are drawn by.
+    pub fn spans(&self) -> Spans {
+        Spans { share: self.share, length: self.length }
     }
 }
 
@@ -71,18 +95,18 @@ pub enum Spectrum {
     LogMel,
 }
 
-/// What wav2vec 2.0's objective has beyond transformers' config.json.
+/// What wav2vec 2.0's objective has beyond transformers' config.json. The defaults are fairseq's for Base.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContrastiveRecipe {
-    /// Temperature of the choice of codes at the start and at the end.
+    /// Temperature of the choice of codes at the start and at the end, above 0 to 100.
     pub temperature: [f64; 2],
     /// The share of the updates in which it falls from one to the other, by the same ratio each time. fairseq's factor of
     /// 0.999995 takes 0.7 of its 400,000 updates.
     pub temperature_phase: f64,
-    /// Weight of the mean square of the convolutions' features.
+    /// Weight of the mean square of the convolutions' features, at least 0.
     pub feature_penalty: f64,
-    /// What the convolutions' gradients are multiplied by.
+    /// What the convolutions' gradients are multiplied by, at least 0.
     pub feature_gradient: f64,
 }
 
@@ -151,6 +175,22 @@ impl Recipe {
                 self.model.freeze.encoder_updates > 0,
                 "0: nothing but the encoder learns",
             ),
+            ("data.feature_cache_dir", self.data.feature_cache_dir.is_some(), "absent: the convolutions learn"),
+            (
+                "train.choose_by",
+                self.train.choose_by != ChooseBy::default(),
+                "absent: the loss on held-out speech decides",
+            ),
+            (
+                "train.loss_reduction",
+                self.train.loss_reduction != TrainRecipe::default().loss_reduction,
+                "absent: the loss is a mean over masked frames",
+            ),
+            (
+                "model.freeze.feature_encoder",
+                self.model.init == "random" && self.model.freeze.feature_encoder == Some(true),
+                "false, or absent: random convolutions learn",
+            ),
             ("train.mask", self.train.mask != MaskRecipe::default(), "absent: pretrain.mask is the one that counts"),
             ("train.flat_start_updates", self.train.flat_start_updates > 0, "0: there are no labels to align"),
         ];
@@ -183,7 +223,7 @@ impl PretrainRecipe {
             let key = format!("pretrain.{key}");
             Err(Error::RecipeValue { key, given: given.to_string(), allowed: allowed.into() })
         };
-        let Spans { share, length } = self.mask;
+        let SpanRecipe { share, length } = self.mask;
         if !(share > 0.0 && share <= 1.0) {
             return refuse("mask.share", &share, "above 0, at most 1");
         }

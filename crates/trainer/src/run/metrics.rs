@@ -92,6 +92,9 @@ pub enum MetricsLine {
         /// λ.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rate_weight: Option<f64>,
+        /// KL-Norm's rate by site, nats per channel, in the last of these updates.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        rates: BTreeMap<String, f64>,
         /// Learning rate of the last of these updates.
         learning_rate: f64,
         /// Norm of the gradient before clipping.

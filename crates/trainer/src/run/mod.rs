@@ -121,7 +121,7 @@ impl RunFolder {
         self.path.join("metrics.jsonl")
     }
 
-    /// The model with the best dev WER.
+    /// The model with the best result on dev.
     pub fn best(&self) -> PathBuf {
         self.path.join("best")
     }

@@ -21,7 +21,7 @@ pub struct Progress {
     pub epoch: u64,
     /// Batches of that epoch that are used up.
     pub batches: u64,
-    /// Best evaluation so far: dev's WER and CER, or in pretraining its loss.
+    /// Best evaluation so far: dev's WER and CER, in the order in which they decide, or in pretraining its loss.
     pub best: Option<[f64; 2]>,
     /// Evaluations since.
     pub since_best: u64,

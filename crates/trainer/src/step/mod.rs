@@ -50,6 +50,24 @@ impl Rate {
     }
 }
 
+/// Adds rates of another part, each with the share that it is of.
+pub fn add_rates(sums: &mut Vec<(Rate, f64)>, rates: Vec<(Rate, f64)>) {
+    for (rate, share) in rates {
+        match sums.iter_mut().find(|(other, _)| (other.layer, other.site) == (rate.layer, rate.site)) {
+            Some((sum, shares)) => {
+                sum.nats += rate.nats;
+                *shares += share;
+            }
+            None => sums.push((rate, share)),
+        }
+    }
+}
+
+/// Rates by site, over the shares for which each ran.
+pub fn of_sites(sums: &[(Rate, f64)]) -> Vec<Rate> {
+    sums.iter().map(|&(rate, share)| Rate { nats: rate.nats / share, ..rate }).collect()
+}
+
 /// What an update gives.
 #[derive(Debug)]
 pub struct StepOutcome {

@@ -7,8 +7,8 @@ use klang_wav2vec2::{KlRates, Noise, Pass, Recomputed, TrainingPass, add_gradien
 use rand::RngExt;
 use tch::{Kind, Tensor};
 
-use super::Rate;
 use super::features::{FrozenFeatures, KeptFeatures};
+use super::{Rate, add_rates, of_sites};
 use crate::data::LoadedBatch;
 use crate::draw;
 use crate::error::{Error, Result};
@@ -69,15 +69,7 @@ impl Part {
         self.rate += part.rate;
         self.masked += part.masked;
         self.blank += part.blank;
-        for (rate, share) in part.rates {
-            match self.rates.iter_mut().find(|(other, _)| (other.layer, other.site) == (rate.layer, rate.site)) {
-                Some((sum, shares)) => {
-                    sum.nats += rate.nats;
-                    *shares += share;
-                }
-                None => self.rates.push((rate, share)),
-            }
-        }
+        add_rates(&mut self.rates, part.rates);
         if self.gradients.is_empty() {
             self.gradients = part.gradients;
             return Ok(());
@@ -87,7 +79,7 @@ impl Part {
 
     /// KL-Norm's rates by site, in nats per channel, over the frames for which each ran.
     pub fn site_rates(&self) -> Vec<Rate> {
-        self.rates.iter().map(|&(rate, share)| Rate { nats: rate.nats / share, ..rate }).collect()
+        of_sites(&self.rates)
     }
 }
 

@@ -6,6 +6,7 @@ use klang_pickle::Value;
 
 use crate::config::{FeatureNorm, ModelConfig};
 use crate::error::{Error, Result};
+use crate::pretraining::ContrastiveConfig;
 
 /// The model that a fairseq checkpoint says it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,11 +114,32 @@ pub(super) fn model(root: Value, path: &Path) -> Result<FairseqModel> {
         conv_bias: flag("conv_bias"),
         num_conv_pos_embeddings: number("conv_pos", base.num_conv_pos_embeddings),
         num_conv_pos_embedding_groups: number("conv_pos_groups", base.num_conv_pos_embedding_groups),
+        contrastive: contrastive(&number),
         ..base
     };
     config.check().map_err(|error| refuse(error.to_string()))?;
     let normalize = [&["cfg", "task", "normalize"][..], &["args", "normalize"]];
     Ok(FairseqModel { config, normalize: normalize.iter().find_map(|place| root.path(place)?.as_bool()) })
+}
+
+/// The shape of the quantiser and of what is compared; widths of 0 stand for the wider one's.
+fn contrastive(number: &impl Fn(&str, i64) -> i64) -> ContrastiveConfig {
+    let base = ContrastiveConfig::default();
+    let projection = match number("final_dim", 0) {
+        0 => number("encoder_embed_dim", ModelConfig::default().hidden_size),
+        width => width,
+    };
+    ContrastiveConfig {
+        num_codevectors_per_group: number("latent_vars", base.num_codevectors_per_group),
+        num_codevector_groups: number("latent_groups", base.num_codevector_groups),
+        codevector_dim: match number("latent_dim", 0) {
+            0 => projection,
+            width => width,
+        },
+        proj_codevector_dim: projection,
+        num_negatives: number("num_negatives", base.num_negatives),
+        ..base
+    }
 }
 
 /// What fairseq takes where a checkpoint states none.
@@ -173,6 +195,22 @@ mod tests {
         for stranger in ["decoder.embed.weight", "encoder.layers.0.moe.weight", "label_embs_concat"] {
             assert_eq!(transformers_name(stranger), None, "{stranger}");
         }
+    }
+
+    #[test]
+    fn a_width_that_is_not_stated_is_that_of_what_it_is_compared_with() {
+        let shape = |stated: &[(&str, i64)]| {
+            let number = |key: &str, default: i64| {
+                stated.iter().find(|(name, _)| *name == key).map_or(default, |(_, value)| *value)
+            };
+            let ContrastiveConfig { codevector_dim, proj_codevector_dim, num_codevectors_per_group, .. } =
+                contrastive(&number);
+            [codevector_dim, proj_codevector_dim, num_codevectors_per_group]
+        };
+        // Base states 256 and leaves the codes' width open, Large states 768 of a width of 1024.
+        assert_eq!(shape(&[("final_dim", 256), ("latent_dim", 0), ("latent_vars", 320)]), [256, 256, 320]);
+        assert_eq!(shape(&[("final_dim", 768), ("latent_vars", 160)]), [768, 768, 160]);
+        assert_eq!(shape(&[("encoder_embed_dim", 512), ("latent_dim", 128)]), [128, 512, 320]);
     }
 
     #[test]

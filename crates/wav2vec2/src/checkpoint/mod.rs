@@ -145,6 +145,16 @@ impl Checkpoint {
         head.1.shape.first().and_then(|&rows| usize::try_from(rows).ok())
     }
 
+    /// The shape of a tensor, where there is one of this name.
+    pub fn shape(&self, name: &str) -> Option<&[i64]> {
+        self.tensors.get(name).map(|entry| entry.shape.as_slice())
+    }
+
+    /// Leaves out every tensor whose name starts with `prefix`.
+    pub fn leave_out(&mut self, prefix: &str) {
+        self.tensors.retain(|name, _| !name.starts_with(prefix));
+    }
+
     /// The model's shape, where the file itself states it as fairseq's do.
     pub fn fairseq(&self) -> Option<&FairseqModel> {
         self.fairseq.as_ref()

@@ -72,6 +72,15 @@ impl ContrastiveConfig {
             let allowed = format!("a divisor of codevector_dim = {}", self.codevector_dim);
             return refuse("num_codevector_groups", &self.num_codevector_groups, &allowed);
         }
+        // The choices of all groups together are told apart by one number.
+        let bits = self.num_codevector_groups as f64 * (self.num_codevectors_per_group as f64).log2();
+        if bits >= 63.0 {
+            let allowed = format!(
+                "so few that num_codevectors_per_group = {} to their power stays below 2^63",
+                self.num_codevectors_per_group
+            );
+            return refuse("num_codevector_groups", &self.num_codevector_groups, &allowed);
+        }
         if !(self.contrastive_logits_temperature > 0.0 && self.contrastive_logits_temperature <= 100.0) {
             let key = "contrastive_logits_temperature";
             return refuse(key, &self.contrastive_logits_temperature, "above 0, at most 100");
@@ -146,7 +155,7 @@ impl Contrastive {
         let (choices, distractors) = (split(&choices)?, split(distractors)?);
         let mut logits = Vec::with_capacity(counts.len()); // each (masked, 1 + distractor), the frame's own first
         for row in 0..counts.len() {
-            // Cosines of all pairs of an utterance are fewer than its distractors: a product, and then a choice.
+            // All pairs of an utterance in one product, of which the distractors are then taken: no vector is copied for them.
             let cosines = told[row].f_matmul(&candidates[row].f_tr()?)?;
             let own = cosines.f_diagonal(0, 0, 1)?.f_unsqueeze(-1)?;
             let others = cosines.f_gather(1, &distractors[row], false)?;
@@ -165,8 +174,9 @@ impl Contrastive {
         let logits = Tensor::f_cat(&logits, 0)?;
         let loss = logits.f_log_softmax(-1, Kind::Float)?.f_select(1, 0)?.f_sum(Kind::Float)?.f_neg()?;
         let best = logits.f_narrow(1, 1, logits.size()[1] - 1)?.f_amax([1i64], false)?;
-        // Strictly ahead: a collapsed model, to which all are alike, has told nothing.
-        let correct = logits.f_select(1, 0)?.f_gt_tensor(&best)?.f_sum(Kind::Int64)?;
+        // Strictly ahead of another code: a collapsed model or codebook, to which all are alike, has told nothing.
+        let ahead = logits.f_select(1, 0)?.f_gt_tensor(&best)?;
+        let correct = ahead.f_logical_and(&best.f_isfinite()?)?.f_sum(Kind::Int64)?;
         let codes = self.quantiser.all_codes() as f64;
         let idle = perplexity.f_neg()?.f_add_scalar(codes)?.f_div_scalar(codes)?;
         Ok(Prediction {

@@ -32,9 +32,10 @@ pub struct Prediction {
     /// The share of the codebook that lies idle, 0 to 1, times the masked frames: a scalar with its gradient. None where the
     /// codebook does not learn.
     pub diversity: Option<Tensor>,
-    /// Frames whose target was the most probable: a scalar, int64.
+    /// Frames whose target was the most probable, with several codebooks that of the first: a scalar, int64.
     pub correct: Tensor,
-    /// Perplexity of the codebook over these frames, in codes, its groups added up: a scalar of 1 (per group) to all codes.
+    /// Perplexity of the codebook over these frames, in codes, that of product groups added up and that of several codebooks
+    /// averaged: a scalar of 1 (per group) to all codes (of a codebook).
     pub perplexity: Tensor,
     /// Perplexity of the most probable codes over these frames, where codes are what is predicted: a model that answers the
     /// same to everything has 1.

@@ -125,7 +125,7 @@ fn of_pretraining(lines: &[MetricsLine]) -> Vec<Plot> {
         plot("Probe’s loss", "nats per label", Unit::Number, vec![probe("loss", |probe| Some(probe.loss))]),
         plot(
             "Codes in use",
-            "perplexity within a batch",
+            "perplexity within what a thread computes of an update",
             Unit::Number,
             vec![
                 training("asked for", |measures| Some(measures.perplexity)),
@@ -190,14 +190,16 @@ fn of_training(lines: &[MetricsLine]) -> Vec<Plot> {
     });
     let site = |name, pick: fn(f64, f64) -> f64| {
         curve(lines, name, move |line| match line {
-            MetricsLine::Train { update, rates, .. } => {
+            MetricsLine::Train { update, rates, .. } | MetricsLine::Pretrain { update, rates, .. } => {
                 rates.values().copied().reduce(pick).map(|rate| (*update, rate))
             }
             _ => None,
         })
     };
     let weight = curve(lines, "λ", |line| match line {
-        MetricsLine::Train { update, rate_weight, .. } => rate_weight.map(|weight| (*update, weight)),
+        MetricsLine::Train { update, rate_weight, .. } | MetricsLine::Pretrain { update, rate_weight, .. } => {
+            rate_weight.map(|weight| (*update, weight))
+        }
         _ => None,
     });
     let plot = |title, note: &str, unit, curves| Plot { title, note: note.into(), unit, curves, mark: None };

@@ -116,7 +116,10 @@ fn warnings(contents: &Contents) -> String {
         }
     }
     if let Some((update, held_out, _)) = last_held_out(lines) {
-        warnings.extend(held_out.collapse().map(|what| format!("After update {update}, {what}.")));
+        // While the learning rate rises, nothing is settled.
+        let rise = contents.recipe.as_ref().map_or(0.0, |recipe| recipe.train.rise());
+        let collapse = held_out.collapse().filter(|_| update as f64 >= rise);
+        warnings.extend(collapse.map(|what| format!("After update {update}, {what}.")));
     }
     let waiting = mean(lines, |line| match line {
         MetricsLine::Train { waiting, .. } | MetricsLine::Pretrain { waiting, .. } => Some(*waiting),

@@ -45,7 +45,9 @@ pub(super) fn speakers(score: &Score) -> String {
 /// The last rates by site: blocks down, sites across.
 pub(super) fn rates_by_site(lines: &[MetricsLine]) -> String {
     let Some((update, rates)) = lines.iter().rev().find_map(|line| match line {
-        MetricsLine::Train { update, rates, .. } if !rates.is_empty() => Some((update, rates)),
+        MetricsLine::Train { update, rates, .. } | MetricsLine::Pretrain { update, rates, .. } if !rates.is_empty() => {
+            Some((update, rates))
+        }
         _ => None,
     }) else {
         return String::new();
