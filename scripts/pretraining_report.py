@@ -6,6 +6,7 @@ import pathlib
 import random
 
 NAMES = {"random": "random weights", "synthetic": "synthetic speech", "further": "synthetic, then the target's audio"}
+LEGEND = {"random": "random weights", "synthetic": "synthetic speech", "further": "and the target's audio"}
 COLOURS = {"random": "#888", "synthetic": "#1f77b4", "further": "#d62728"}
 RESAMPLES = 2000
 RESULTS = pathlib.Path("docs/results/pretraining")
@@ -22,7 +23,7 @@ def edits(reference, hypothesis):
 
 
 def errors(run, name):
-    """(wrong words, words, wrong characters, characters) of each utterance of a set, by id; checked against klang's own sums."""
+    """(wrong words, words, wrong characters, characters) of each utterance of a set by id, checked by klang's sums."""
     folder = run / "scores" / name.replace(" ", "-")
     score = json.loads((folder / "score.json").read_text(encoding="utf-8"))
     lines = [json.loads(line) for path in folder.glob("*.hypotheses.jsonl") for line in path.open(encoding="utf-8")]
@@ -53,8 +54,8 @@ def interval(values):
 
 
 def compare(starts, place):
-    """Of each start its rate and 95 % interval, and of each its difference from random weights; utterances are drawn anew, the
-    same for all starts and seeds."""
+    """Of each start its rate with a 95 % interval, and the difference from random weights with one; utterances are drawn
+    anew, the same for all starts and seeds."""
     keys = sorted(next(iter(starts.values()))[0])
     draw = random.Random(1)
     resamples = [[draw.choice(keys) for _ in keys] for _ in range(RESAMPLES)]
@@ -74,18 +75,24 @@ def percent(value, sign=""):
     return f"{100 * value:{sign}.1f}"
 
 
+HEAD = ["start", "WER", "95 %", "CER", "95 %", "CER less random's", "95 %", "CER by seed"]
+
+
 def table(compared):
-    lines = ["| start | WER | 95 % | CER | 95 % | CER, less random's | 95 % | CER by seed |", "|---|--:|--:|--:|--:|--:|--:|--:|"]
-    for start, (words, characters) in compared.items():
-        between = lambda ends, sign="": " to ".join(percent(end, sign) for end in ends)
-        apart, ends = "", ""
+    def between(ends, sign=""):
+        return " to ".join(percent(end, sign) for end in ends)
+
+    lines = ["| " + " | ".join(HEAD) + " |", "|---" + "|--:" * (len(HEAD) - 1) + "|"]
+    for start, rates in compared.items():
+        words, characters = rates["wer"], rates["cer"]
+        cells = [NAMES[start], percent(words["rate"]), between(words["interval"])]
+        cells += [percent(characters["rate"]), between(characters["interval"])]
         if "difference" in characters:
-            apart, ends = percent(characters["difference"], "+"), between(characters["difference_interval"], "+")
-        seeds = ", ".join(percent(value) for value in characters["by_seed"])
-        lines.append(
-            f"| {NAMES[start]} | {percent(words['rate'])} | {between(words['interval'])} | {percent(characters['rate'])} "
-            f"| {between(characters['interval'])} | {apart} | {ends} | {seeds} |"
-        )
+            cells += [percent(characters["difference"], "+"), between(characters["difference_interval"], "+")]
+        else:
+            cells += ["", ""]
+        cells.append(", ".join(percent(value) for value in characters["by_seed"]))
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -94,68 +101,91 @@ def curve(run):
     return {line["update"]: line["score"]["cer"] for line in lines if line["kind"] == "dev"}
 
 
+def line(run, x, y):
+    return "M" + "L".join(f"{x(update):.1f} {y(value):.1f}" for update, value in sorted(run.items()))
+
+
 def draw(title, curves):
-    """Mean CER on dev over updates, a line a start, each seed a thin one."""
-    width, height, left, top, right, bottom = 640, 320, 56, 34, 470, 280
+    """CER on dev over updates: of each start the mean of its seeds, and each seed as a thin line."""
+    width, height, left, top, right, bottom = 640, 320, 56, 34, 440, 280
     last = max(update for runs in curves.values() for run in runs for update in run)
     highest = max(1.0, max(value for runs in curves.values() for run in runs for value in run.values()))
-    x = lambda update: left + (right - left) * update / last
-    y = lambda value: bottom - (bottom - top) * value / highest
-    parts = [f'<text x="{left}" y="20" font-weight="bold">{html.escape(title)}: CER on dev, %</text>']
+
+    def x(update):
+        return left + (right - left) * update / last
+
+    def y(value):
+        return bottom - (bottom - top) * value / highest
+
+    def text(place, words, more=""):
+        return f'<text x="{place[0]:.1f}" y="{place[1]:.1f}" {more}>{html.escape(words)}</text>'
+
+    parts = [text((left, 20), f"{title}: CER on dev, %", 'font-weight="bold"')]
     for tick in range(0, int(100 * highest) + 1, 20):
-        parts.append(f'<path d="M{left} {y(tick / 100):.1f}H{right}" stroke="#ddd"/><text x="{left - 8}" y="{y(tick / 100) + 4:.1f}" text-anchor="end">{tick}</text>')
+        parts.append(f'<path d="M{left} {y(tick / 100):.1f}H{right}" stroke="#ddd"/>')
+        parts.append(text((left - 8, y(tick / 100) + 4), str(tick), 'text-anchor="end"'))
     for number in range(5):
         update = last * number // 4
-        parts.append(f'<text x="{x(update):.1f}" y="{bottom + 18}" text-anchor="middle">{update}</text>')
-    parts.append(f'<text x="{(left + right) / 2}" y="{bottom + 34}" text-anchor="middle">updates</text>')
+        parts.append(text((x(update), bottom + 18), str(update), 'text-anchor="middle"'))
+    parts.append(text(((left + right) / 2, bottom + 34), "updates", 'text-anchor="middle"'))
     for place, (start, runs) in enumerate(curves.items()):
-        line = lambda run: "M" + "L".join(f"{x(update):.1f} {y(value):.1f}" for update, value in sorted(run.items()))
-        for run in runs:
-            parts.append(f'<path d="{line(run)}" fill="none" stroke="{COLOURS[start]}" opacity=".35"/>')
+        stroke = f'fill="none" stroke="{COLOURS[start]}"'
+        parts += [f'<path d="{line(run, x, y)}" {stroke} opacity=".35"/>' for run in runs]
         shared = set.intersection(*(set(run) for run in runs))
         mean = {update: sum(run[update] for run in runs) / len(runs) for update in shared}
-        parts.append(f'<path d="{line(mean)}" fill="none" stroke="{COLOURS[start]}" stroke-width="2.5"/>')
-        parts.append(f'<text x="{right + 10}" y="{top + 20 * (place + 1)}" fill="{COLOURS[start]}">{html.escape(NAMES[start].split(",")[0])}{" + target" if start == "further" else ""}</text>')
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">'
-            f'<rect width="{width}" height="{height}" fill="#fff"/>{"".join(parts)}</svg>\n')
+        parts.append(f'<path d="{line(mean, x, y)}" {stroke} stroke-width="2.5"/>')
+        parts.append(text((right + 12, top + 20 * (place + 1)), LEGEND[start], f'fill="{COLOURS[start]}"'))
+    frame = f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12"'
+    paper = f'<rect width="{width}" height="{height}" fill="#fff"/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>{paper}{"".join(parts)}</svg>\n'
 
 
-def sets(run):
-    return sorted(path.name for path in (run / "scores").iterdir() if path.suffix != ".tmp")
+def compared(counted):
+    """WER and CER of each start, of the counts of its seeds."""
+    words, characters = compare(counted, 0), compare(counted, 2)
+    return {start: {"wer": words[start], "cer": characters[start]} for start in counted}
+
+
+def together(folds, starts):
+    """All folds as one set: each utterance was held out once."""
+    seeds = min(len(counted[start]) for counted in folds for start in starts)
+    return {
+        start: [{key: count for fold in folds for key, count in fold[start][seed].items()} for seed in range(seeds)]
+        for start in starts
+    }
 
 
 def report(work, options):
     """Writes tables, curves and figures of every target that has runs."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    figures, text = {}, []
-    folds = {}
+    figures, text, folds = {}, [], []
     for target in options.targets:
-        runs = {
-            start: [run for seed in options.seeds if (run := work / f"{target}-{start}-{seed}").joinpath("scores").exists()]
-            for start in options.starts
-        }
-        runs = {start: found for start, found in runs.items() if found}
+        runs = {}
+        for start in options.starts:
+            found = [work / f"{target}-{start}-{seed}" for seed in options.seeds]
+            found = [run for run in found if (run / "scores").exists()]
+            runs |= {start: found} if found else {}
         if not runs:
             continue
-        (RESULTS / f"{target}.svg").write_text(draw(target, {start: [curve(run) for run in found] for start, found in runs.items()}))
+        curves = {start: [curve(run) for run in found] for start, found in runs.items()}
+        (RESULTS / f"{target}.svg").write_text(draw(target, curves), encoding="utf-8")
         text.append(f"### {target}\n\n![CER on dev]({RESULTS.name}/{target}.svg)\n")
-        for name in sets(next(iter(runs.values()))[0]):
+        first = next(iter(runs.values()))[0]
+        for name in sorted(path.name for path in (first / "scores").iterdir() if path.suffix != ".tmp"):
             counted = {start: [errors(run, name) for run in found] for start, found in runs.items()}
-            compared = {start: (words, characters) for (start, words), characters in zip(compare(counted, 0).items(), compare(counted, 2).values())}
-            figures.setdefault(target, {})[name] = {start: {"wer": words, "cer": characters} for start, (words, characters) in compared.items()}
-            text.append(f"{name.replace('-', ' ')}:\n\n{table(compared)}\n")
+            rates = compared(counted)
+            figures.setdefault(target, {})[name] = rates
+            text.append(f"{name.replace('-', ' ')}:\n\n{table(rates)}\n")
             if target.startswith("fsdd-"):
-                folds[target] = counted
-    if len(folds) > 1:
-        starts = [start for start in options.starts if all(start in counted for counted in folds.values())]
-        seeds = min(len(counted[start]) for counted in folds.values() for start in starts)
-        merged = {start: [{key: count for counted in folds.values() for key, count in counted[start][seed].items()} for seed in range(seeds)] for start in starts}
-        compared = {start: (words, characters) for (start, words), characters in zip(compare(merged, 0).items(), compare(merged, 2).values())}
-        figures["fsdd"] = {"held-out-speaker": {start: {"wer": words, "cer": characters} for start, (words, characters) in compared.items()}}
-        text.insert(0, f"### fsdd, all {len(folds)} folds together\n\nEach speaker held out once:\n\n{table(compared)}\n")
+                folds.append(counted)
+    starts = [start for start in options.starts if all(start in fold for fold in folds)]
+    if len(folds) > 1 and starts:
+        rates = compared(together(folds, starts))
+        figures["fsdd"] = {"held-out-speaker": rates}
+        text.insert(0, f"### fsdd, {len(folds)} folds as one\n\nEach speaker held out once:\n\n{table(rates)}\n")
     (RESULTS / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     document = pathlib.Path("docs/results/pretraining.md")
-    marker = "<!-- tables by `scripts/pretraining report`; nothing below this line is written by hand -->"
-    head = document.read_text(encoding="utf-8").split(marker)[0] if document.exists() else "# What pretraining is worth\n\n"
+    marker = "<!-- By `scripts/pretraining report`; nothing below this line is written by hand. -->"
+    head = document.read_text(encoding="utf-8").split(marker)[0] if document.exists() else "# What pretraining is worth\n"
     document.write_text(f"{head.rstrip()}\n\n{marker}\n\n" + "\n".join(text), encoding="utf-8")
     print(f"{document}, {RESULTS}")
