@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use klang_text::Score;
 use klang_wav2vec2::checkpoint::Own;
-use tch::Tensor;
 
 use crate::data::{Item, LoadedBatch, LoaderSettings};
 use crate::device::{Compute, processor_seconds};
@@ -19,7 +18,7 @@ use crate::recipe::Recipe;
 use crate::replicas::Replicas;
 use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
 use crate::step::{CtcLearner, KeptFeatures, Rate, Step, StepOutcome, why_not_kept};
-use crate::training::{Begin, Means, Outcome, Speed, Task, Told, Training};
+use crate::training::{Begin, Means, Outcome, Speed, Start, Task, Told, Training};
 
 /// Trains as `recipe` says, in the run folder `folder`.
 ///
@@ -238,24 +237,13 @@ impl FineTuning<'_> {
             observer.event(Event::Note(&format!("data.feature_cache_dir: no features are kept, since {why}")));
         }
         self.warn_of_features(observer);
-        let count =
-            |parameters: &[(String, Tensor)]| parameters.iter().map(|(_, tensor)| tensor.numel() as u64).sum::<u64>();
-        let parameters = count(&self.model.parameters());
-        let trainable = count(self.optimiser.parameters());
-        observer.event(Event::Note(&format!(
-            "{:.2} million parameters, {:.2} million of them learn",
-            parameters as f64 / 1e6,
-            trainable as f64 / 1e6
-        )));
-        let line = MetricsLine::Run {
-            klang: env!("CARGO_PKG_VERSION").into(),
-            compute: self.model.compute.to_string(),
-            update,
-            parameters,
-            trainable,
-            start: self.prepared.start_name().into(),
+        let start = Start {
+            parameters: self.model.parameters(),
+            learnt: self.optimiser.parameters(),
+            compute: self.model.compute,
+            name: self.prepared.start_name(),
             data: self.prepared.data(),
         };
-        line.append(&self.run.metrics())
+        start.announce(self.run, update, observer)
     }
 }

@@ -4,13 +4,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use klang_text::Score;
+use tch::Tensor;
 
 use crate::data::{AudioCache, EpochPlan, Item, LoadedBatch, Loader, LoaderSettings};
+use crate::device::Compute;
 use crate::error::Result;
 use crate::event::{Event, Observer, Oddities, UpdateReport};
 use crate::model::AudioSpec;
 use crate::recipe::Recipe;
-use crate::run::{MetricsLine, Progress, RunFolder, write_report};
+use crate::run::{DataLine, MetricsLine, Progress, RunFolder, write_report};
 
 /// Whether a run folder is new or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,6 +238,47 @@ impl<'a> Training<'a> {
     /// Wall-clock seconds so far, over all resumes.
     pub fn seconds(&self) -> f64 {
         self.progress.seconds + self.clock.elapsed().as_secs_f64()
+    }
+}
+
+/// What a run is, for its first line of metrics.
+pub struct Start<'a> {
+    /// Every parameter and buffer of the model.
+    pub parameters: Vec<(String, Tensor)>,
+    /// Those that learn.
+    pub learnt: &'a [(String, Tensor)],
+    /// How it computes.
+    pub compute: Compute,
+    /// What the model starts from, as a person would call it.
+    pub name: &'a str,
+    /// The data sets in numbers, training's first.
+    pub data: Vec<DataLine>,
+}
+
+impl Start<'_> {
+    /// Says and records it, as the start of a run or, after `update` updates, of its continuation.
+    ///
+    /// # Errors
+    /// A failing file system.
+    pub fn announce(self, run: &RunFolder, update: u64, observer: &mut dyn Observer) -> Result<()> {
+        let count =
+            |parameters: &[(String, Tensor)]| parameters.iter().map(|(_, tensor)| tensor.numel() as u64).sum::<u64>();
+        let (parameters, trainable) = (count(&self.parameters), count(self.learnt));
+        observer.event(Event::Note(&format!(
+            "{:.2} million parameters, {:.2} million of them learn",
+            parameters as f64 / 1e6,
+            trainable as f64 / 1e6
+        )));
+        let line = MetricsLine::Run {
+            klang: env!("CARGO_PKG_VERSION").into(),
+            compute: self.compute.to_string(),
+            update,
+            parameters,
+            trainable,
+            start: self.name.into(),
+            data: self.data,
+        };
+        line.append(&run.metrics())
     }
 }
 

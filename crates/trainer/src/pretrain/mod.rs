@@ -30,7 +30,7 @@ use crate::recipe::Recipe;
 use crate::replicas::Replicas;
 use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
 use crate::step::{Rate, of_sites};
-use crate::training::{Begin, Means, Outcome, Speed, Task, Told, Training};
+use crate::training::{Begin, Means, Outcome, Speed, Start, Task, Told, Training};
 
 pub use evaluate::HeldOut;
 use evaluate::held_out;
@@ -273,24 +273,13 @@ impl Task for Pretraining<'_> {
 
 impl Pretraining<'_> {
     fn announce(&self, update: u64, observer: &mut dyn Observer) -> Result<()> {
-        let count =
-            |parameters: &[(String, Tensor)]| parameters.iter().map(|(_, tensor)| tensor.numel() as u64).sum::<u64>();
-        let parameters = count(&self.model.parameters());
-        let trainable = count(self.optimiser.parameters());
-        observer.event(Event::Note(&format!(
-            "{:.2} million parameters, {:.2} million of them learn",
-            parameters as f64 / 1e6,
-            trainable as f64 / 1e6
-        )));
-        let line = MetricsLine::Run {
-            klang: env!("CARGO_PKG_VERSION").into(),
-            compute: self.model.compute.to_string(),
-            update,
-            parameters,
-            trainable,
-            start: self.prepared.start_name().into(),
+        let start = Start {
+            parameters: self.model.parameters(),
+            learnt: self.optimiser.parameters(),
+            compute: self.model.compute,
+            name: self.prepared.start_name(),
             data: self.prepared.data(),
         };
-        line.append(&self.run.metrics())
+        start.announce(self.run, update, observer)
     }
 }
