@@ -9,6 +9,13 @@ NAMES = {"random": "random weights", "synthetic": "synthetic speech", "further":
 LEGEND = {"random": "random weights", "synthetic": "synthetic speech", "further": "and the target's audio"}
 COLOURS = {"random": "#888", "synthetic": "#1f77b4", "further": "#d62728"}
 RESAMPLES = 2000
+# Short runs of configs/pretraining/synthetic.yaml: name, settings.
+ABLATIONS = [
+    ("as-it-is", []),
+    ("masked-frames-alone", ["pretrain.unmasked=0"]),
+    ("log-mel", ["pretrain.spectrum=log_mel"]),
+    ("one-codebook", ["pretrain.best_rq.codebooks=1"]),
+]
 RESULTS = pathlib.Path("docs/results/pretraining")
 
 
@@ -155,6 +162,31 @@ def together(folds, starts):
     }
 
 
+def ablations(work, seeds):
+    """What short pretrainings ended with, a row each."""
+    rows = []
+    for name, settings in ABLATIONS:
+        for seed in seeds:
+            metrics = work / f"ablation-{name}-{seed}" / "metrics.jsonl"
+            lines = [json.loads(line) for line in metrics.open(encoding="utf-8")] if metrics.exists() else []
+            ends = [line for line in lines if line["kind"] == "held_out"]
+            if ends:
+                rows.append({"name": name, "set": settings, "seed": seed, "end": ends[-1]})
+    return rows
+
+
+def ablation_table(rows):
+    lines = ["| what | set | seed | frames told, % | spread | probe, nats a label | probe, CER % |", "|---|---|--:|--:|--:|--:|--:|"]
+    for row in rows:
+        held, probe = row["end"]["held_out"], row["end"]["probe"]
+        cells = [row["name"].replace("-", " "), " ".join(f"`{setting}`" for setting in row["set"]), str(row["seed"])]
+        cells += [percent(held["accuracy"]), f"{held['spread']:.2f}"]
+        cells += [f"{probe['loss']:.2f}", percent(probe["score"]["cer"])]
+        lines.append("| " + " | ".join(cells) + " |")
+    update = rows[0]["end"]["update"]
+    return f"### What the departures from BEST-RQ's paper do, after {update} updates\n\n" + "\n".join(lines) + "\n"
+
+
 def report(work, options):
     """Writes tables, curves and figures of every target that has runs."""
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -183,6 +215,10 @@ def report(work, options):
         rates = compared(together(folds, starts))
         figures["fsdd"] = {"held-out-speaker": rates}
         text.insert(0, f"### fsdd, {len(folds)} folds as one\n\nEach speaker held out once:\n\n{table(rates)}\n")
+    rows = ablations(work, options.seeds)
+    if rows:
+        figures["ablations"] = rows
+        text.append(ablation_table(rows))
     (RESULTS / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     document = pathlib.Path("docs/results/pretraining.md")
     marker = "<!-- By `scripts/pretraining report`; nothing below this line is written by hand. -->"
