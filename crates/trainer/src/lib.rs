@@ -24,6 +24,7 @@ mod replicas;
 mod run;
 mod schedule;
 mod side_by_side;
+mod sites;
 mod step;
 mod train;
 mod training;

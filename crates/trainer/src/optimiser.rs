@@ -27,6 +27,8 @@ const PIECE: i64 = 1 << 16;
 pub struct AdamW {
     config: AdamWConfig,
     parameters: Vec<(String, Tensor)>,
+    /// Of each parameter's learning rate; empty: 1 for all.
+    scales: Vec<f64>,
     states: BTreeMap<String, Moments>,
 }
 
@@ -40,7 +42,12 @@ struct Moments {
 impl AdamW {
     /// An optimiser that has not stepped.
     pub fn new(parameters: Vec<(String, Tensor)>, config: AdamWConfig) -> AdamW {
-        AdamW { config, parameters, states: BTreeMap::new() }
+        AdamW { config, parameters, scales: Vec::new(), states: BTreeMap::new() }
+    }
+
+    /// The same, with each parameter's learning rate multiplied by what `scale` gives for its name.
+    pub fn scaled(self, scale: impl Fn(&str) -> f64) -> AdamW {
+        AdamW { scales: self.parameters.iter().map(|(name, _)| scale(name)).collect(), ..self }
     }
 
     /// What it steps.
@@ -56,7 +63,9 @@ impl AdamW {
     pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64, gradient_scale: f64) -> Result<()> {
         let AdamWConfig { betas: [beta1, beta2], epsilon, weight_decay } = self.config;
         let _guard = tch::no_grad_guard();
-        for ((name, parameter), gradient) in self.parameters.iter_mut().zip(gradients) {
+        let scales = self.scales.iter().copied().chain(std::iter::repeat(1.0));
+        for (((name, parameter), gradient), scale) in self.parameters.iter_mut().zip(gradients).zip(scales) {
+            let learning_rate = learning_rate * scale;
             if !gradient.defined() && !self.states.contains_key(name) {
                 continue;
             }
@@ -265,6 +274,17 @@ mod tests {
         assert!(x.equal(&y));
         let stranger = BTreeMap::from([("z.first".to_string(), Tensor::zeros([1], (Kind::Float, Device::Cpu)))]);
         assert!(restored.restore(stranger).unwrap_err().contains("z.first"));
+    }
+
+    #[test]
+    fn a_parameters_own_rate_scales_its_step() {
+        let (one, ten) = (parameter(&[1.0], &[1]), parameter(&[1.0], &[1]));
+        let parameters = vec![("one".into(), one.shallow_clone()), ("ten".into(), ten.shallow_clone())];
+        let mut optimiser = AdamW::new(parameters, config(0.0)).scaled(|name| if name == "ten" { 10.0 } else { 1.0 });
+        let gradients = gradients(&((&one + &ten) * 3.0).sum(Kind::Double), [&one, &ten]);
+        optimiser.step(&gradients, 0.01, 1.0).unwrap();
+        let steps = [&one, &ten].map(|x| 1.0 - x.double_value(&[0]));
+        assert!(steps[0] > 0.009 && (steps[1] / steps[0] - 10.0).abs() < 1e-9, "{steps:?}");
     }
 
     #[test]

@@ -17,7 +17,8 @@ use crate::prepare::Preparation;
 use crate::recipe::Recipe;
 use crate::replicas::Replicas;
 use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
-use crate::step::{CtcLearner, KeptFeatures, Rate, Step, StepOutcome, why_not_kept};
+use crate::sites::SiteRate;
+use crate::step::{CtcLearner, KeptFeatures, Step, StepOutcome, why_not_kept};
 use crate::training::{Begin, Means, Outcome, Speed, Start, Task, Told, Training};
 
 /// Trains as `recipe` says, in the run folder `folder`.
@@ -40,7 +41,7 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
     notes.iter().for_each(|note| observer.event(Event::Note(note)));
     let learnt = prepared.tune(recipe).learnt(&model);
     freeze(&model, &learnt)?;
-    let mut optimiser = AdamW::new(learnt, recipe.train.adamw());
+    let mut optimiser = AdamW::new(learnt, recipe.train.adamw()).scaled(|name| recipe.model.norm.rate_scale(name));
     let progress = match &run {
         Some(run) => SavedState::restore(run, &model.parameters(), &mut optimiser)?.unwrap_or_default(),
         None => Progress::default(),
@@ -95,7 +96,7 @@ struct FineTuning<'a> {
     optimiser: AdamW,
     loading: LoaderSettings,
     /// Of the last update.
-    rates: Vec<Rate>,
+    rates: Vec<SiteRate>,
     /// Whether a line of metrics was written.
     begun: bool,
     left_out: usize,
@@ -141,7 +142,7 @@ impl Task for FineTuning<'_> {
             initial_loss: first.map(|first| first.loss),
             rate: last.rate.map(|_| means.mean(|report| report.rate.unwrap_or(0.0))),
             rate_weight: last.rate_weight,
-            rates: self.rates.iter().map(|rate| (rate.name(), rate.nats)).collect(),
+            rates: self.rates.iter().map(|rate| (rate.name(), rate.nats())).collect(),
             learning_rate: last.learning_rate,
             gradient_norm: means.mean(|report| report.gradient_norm),
             masked: means.mean(|report| report.masked),

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use klang_audio::normalise;
-use klang_wav2vec2::{Pass, WaveformBatch};
+use klang_wav2vec2::{Pass, SiteOutcomes, WaveformBatch};
 use tch::{Device, Tensor};
 
 use crate::error::{Error, Result};
@@ -87,7 +87,8 @@ impl Recogniser {
     pub(crate) fn transcript(&self, file: &Prepared, parts: Vec<Tensor>) -> Result<Transcript> {
         let logits = join(parts)?;
         let lengths = vec![logits.size()[0]];
-        let recognition = Recognition { logits: logits.f_unsqueeze(0)?, lengths, kl: None, recomputed: None };
+        let recognition =
+            Recognition { logits: logits.f_unsqueeze(0)?, lengths, sites: SiteOutcomes::default(), recomputed: None };
         let text = self.read(&recognition)?.into_iter().map(|reading| reading.text).collect();
         Ok(Transcript { text, duration: file.duration, warnings: file.warnings.clone() })
     }

@@ -48,8 +48,8 @@ impl Trained {
         let features = Features { hidden: features.shallow_clone(), lengths: vec![FRAMES] };
         let output = self.model.encode(features, Pass::Training(&pass)).expect("a pass").output;
         let mut loss = output.hidden.square().mean(Kind::Float);
-        if let Some(rates) = &output.kl {
-            loss += &rates.mean * 0.1;
+        if let Some(divergence) = output.sites.divergence(0.0).expect("rates") {
+            loss += divergence * 0.1;
         }
         loss.backward();
         for (_, mut parameter) in self.store.named() {

@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::feed_forward::FeedForward;
 use crate::frames::Frames;
 use crate::noise::{Noise, dropout};
-use crate::norm::{Norm, Site};
+use crate::norm::{Moments, Norm, Site};
 use crate::parameters::Path;
+use crate::sites::SiteOutcomes;
 
 /// Where a block normalises (`do_stable_layer_norm`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,7 @@ pub enum BlockOrder {
 /// Attention and feed-forward network with their residuals and norms (`encoder.layers.N`).
 #[derive(Debug)]
 pub struct Block {
+    index: usize,
     attention: SelfAttention,
     feed_forward: FeedForward,
     attention_norm: Norm,
@@ -38,8 +40,8 @@ pub struct Block {
 pub struct BlockOutput {
     /// (batch, frame, channel).
     pub hidden: Tensor,
-    /// KL-Norm's rates of its sites, in training.
-    pub rates: Vec<(Site, Tensor)>,
+    /// What its norms give beside, in training.
+    pub sites: SiteOutcomes,
 }
 
 impl Block {
@@ -51,6 +53,7 @@ impl Block {
         let norm =
             |name, site| config.norm.build(&(path / name), site, index, config.hidden_size, config.layer_norm_eps);
         Ok(Block {
+            index,
             attention: SelfAttention::new(&(path / "attention"), config)?,
             feed_forward: FeedForward::new(&(path / "feed_forward"), config)?,
             attention_norm: norm("layer_norm", Site::Attention)?,
@@ -75,11 +78,9 @@ impl Block {
         context: &AttentionContext,
         noise: Option<&Noise>,
     ) -> Result<BlockOutput> {
-        let mut rates = Vec::new();
+        let mut sites = SiteOutcomes::default();
         let mut normalise = |norm: &Norm, site, hidden: &Tensor| -> Result<Tensor> {
-            let normed = norm.forward(hidden, frames, noise)?;
-            rates.extend(normed.rate.map(|rate| (site, rate)));
-            Ok(normed.hidden)
+            Ok(sites.keep(Some(self.index), site, norm.forward(hidden, frames, noise)?))
         };
         let attend = |input: &Tensor| -> Result<Tensor> {
             dropout(self.attention.forward(input, context, noise)?, self.dropout, noise)
@@ -102,7 +103,16 @@ impl Block {
             Some(adapter) => hidden.f_add(&adapter.forward(&hidden)?)?,
             None => hidden,
         };
-        Ok(BlockOutput { hidden, rates })
+        Ok(BlockOutput { hidden, sites })
+    }
+
+    /// Has running estimates of one of its norms follow what an update saw.
+    pub(crate) fn follow(&self, site: Site, moments: &Moments, momentum: f64) -> Result<()> {
+        match site {
+            Site::Attention => self.attention_norm.follow(moments, momentum),
+            Site::FeedForward => self.feed_forward_norm.follow(moments, momentum),
+            Site::Encoder => Ok(()),
+        }
     }
 }
 

@@ -9,11 +9,12 @@ use crate::error::Result;
 use crate::frames::Frames;
 use crate::model::TrainingPass;
 use crate::noise::{Noise, dropout};
-use crate::norm::{Norm, Site};
+use crate::norm::{Moments, Norm, Site};
 use crate::parameters::Path;
 use crate::positional::PositionalEmbedding;
 use crate::recomputed::{BlockPass, Recomputed};
 use crate::relative_position::RelativePosition;
+use crate::sites::SiteOutcomes;
 
 /// The transformer (`encoder`).
 #[derive(Debug)]
@@ -26,33 +27,13 @@ pub struct Encoder {
     dropout: f64,
 }
 
-/// KL-Norm's rate at one site in one training pass.
-#[derive(Debug)]
-pub struct SiteRate {
-    /// The block; none for the encoder's own norm.
-    pub layer: Option<usize>,
-    /// The site.
-    pub site: Site,
-    /// Mean over channels and real frames, in nats per channel: a scalar with its gradient.
-    pub rate: Tensor,
-}
-
-/// KL-Norm's rates over the sites that ran in one training pass.
-#[derive(Debug)]
-pub struct KlRates {
-    /// Mean over sites, in nats per channel: a scalar with its gradient, to be weighted by λ.
-    pub mean: Tensor,
-    /// Each site's own.
-    pub sites: Vec<SiteRate>,
-}
-
 /// What the transformer gives.
 #[derive(Debug)]
 pub struct TransformerOutput {
     /// (batch, frame, channel).
     pub hidden: Tensor,
-    /// KL-Norm's rates; none in evaluation or without KL-Norm.
-    pub kl: Option<KlRates>,
+    /// What the norms give beside, in training.
+    pub sites: SiteOutcomes,
     /// The blocks, where their activations were not kept.
     pub recomputed: Option<Recomputed>,
 }
@@ -97,11 +78,9 @@ impl Encoder {
     ) -> Result<TransformerOutput> {
         let noise = training.map(|drawn| &drawn.noise);
         let dropped = training.map(|drawn| drawn.dropped_blocks.as_slice()).unwrap_or_default();
-        let mut sites = Vec::new();
-        let normalise = |hidden: &Tensor, sites: &mut Vec<SiteRate>| -> Result<Tensor> {
-            let normed = self.norm.forward(hidden, frames, noise)?;
-            sites.extend(normed.rate.map(|rate| SiteRate { layer: None, site: Site::Encoder, rate }));
-            Ok(normed.hidden)
+        let mut sites = SiteOutcomes::default();
+        let normalise = |hidden: &Tensor, sites: &mut SiteOutcomes| -> Result<Tensor> {
+            Ok(sites.keep(None, Site::Encoder, self.norm.forward(hidden, frames, noise)?))
         };
 
         let hidden = frames.zero_padding(hidden)?;
@@ -129,28 +108,25 @@ impl Encoder {
                 branch => block.forward(&hidden, frames, &context, branch.map(|branch| branch.noise()).as_ref())?,
             };
             hidden = output.hidden;
-            sites.extend(output.rates.into_iter().map(|(site, rate)| SiteRate { layer: Some(index), site, rate }));
+            sites.0.extend(output.sites.0);
         }
         if self.order == BlockOrder::PreNorm {
             hidden = normalise(&hidden, &mut sites)?;
         }
         let recomputed = recompute.then(|| Recomputed::new(frames, context, passes));
-        Ok(TransformerOutput { hidden, kl: KlRates::new(sites)?, recomputed })
+        Ok(TransformerOutput { hidden, sites, recomputed })
+    }
+
+    /// As [`crate::Wav2Vec2::follow`], with the share that the newest update has.
+    pub(crate) fn follow(&self, layer: Option<usize>, site: Site, moments: &Moments, momentum: f64) -> Result<()> {
+        match layer {
+            None => self.norm.follow(moments, momentum),
+            Some(layer) => self.blocks.get(layer).map_or(Ok(()), |block| block.follow(site, moments, momentum)),
+        }
     }
 
     /// As [`crate::Wav2Vec2::backward`].
     pub(crate) fn backward(&self, objective: Tensor, recomputed: Recomputed, learnt: &[Tensor]) -> Result<Vec<Tensor>> {
         recomputed.backward(&self.blocks, objective, learnt)
-    }
-}
-
-impl KlRates {
-    fn new(sites: Vec<SiteRate>) -> Result<Option<KlRates>> {
-        if sites.is_empty() {
-            return Ok(None);
-        }
-        let rates: Vec<&Tensor> = sites.iter().map(|site| &site.rate).collect();
-        let mean = Tensor::f_stack(&rates, 0)?.f_mean(tch::Kind::Float)?;
-        Ok(Some(KlRates { mean, sites }))
     }
 }

@@ -139,15 +139,11 @@ impl Frames {
         })
     }
 
-    /// Mean over real frames of a per-frame value (batch, frame): a scalar.
-    pub(crate) fn mean(&self, values: &Tensor) -> Result<Tensor> {
-        Ok(match &self.valid {
-            Some(valid) => {
-                let zero = Tensor::f_zeros([1], (values.kind(), values.device()))?;
-                values.f_where_self(valid, &zero)?.f_sum(values.kind())?.f_div_scalar(self.count() as f64)?
-            }
-            None => values.f_mean(values.kind())?,
-        })
+    /// Mean of values (batch, frame, channel) over real frames: (channel).
+    pub(crate) fn mean_of_channels(&self, values: &Tensor) -> Result<Tensor> {
+        let values = self.zero_padding(values.shallow_clone())?;
+        let sum = values.f_sum_dim_intlist([0i64, 1].as_slice(), false, values.kind())?;
+        Ok(sum.f_div_scalar(self.count().max(1) as f64)?)
     }
 }
 
@@ -167,9 +163,10 @@ mod tests {
     #[test]
     fn the_mean_leaves_padded_values_out() {
         let frames = Frames::new(vec![1, 3], 3, Device::Cpu).unwrap();
-        let values = Tensor::from_slice(&[2f32, f32::NAN, f32::INFINITY, 4., 6., 8.]).view([2, 3]);
+        let values = Tensor::from_slice(&[2f32, f32::NAN, f32::INFINITY, 4., 6., 8.]).view([2, 3, 1]);
+        let both = Tensor::cat(&[&values, &(&values * 2.0)], 2);
         // (2 + 4 + 6 + 8) / 4
-        assert_eq!(f64::try_from(frames.mean(&values).unwrap()).unwrap(), 5.0);
+        assert_eq!(Vec::<f32>::try_from(frames.mean_of_channels(&both).unwrap()).unwrap(), [5.0, 10.0]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tch::Tensor;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::lora::LORA;
-use crate::norm::{KL_NORM, NormConfig};
+use crate::norm::{NormConfig, own_part};
 
 /// Where a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,16 +120,16 @@ fn fill(name: &str, tensor: &Tensor, start: Start, seed: u64) -> Result<()> {
 
 fn start(name: &str, tensor: &Tensor, config: &ModelConfig) -> Start {
     let shape = tensor.size();
-    if name.contains(KL_NORM) {
+    if let Some((_, part)) = own_part(name) {
         let sigma = match &config.norm {
             NormConfig::KlNorm(norm) => norm.sigma_init,
-            NormConfig::LayerNorm => 1.0,
+            _ => 1.0,
         };
-        return match name.rsplit('.').next() {
-            Some("gamma" | "w") => ONE,
-            Some("s") => Start::Constant(sigma.ln()),
-            Some("v") => Start::Uniform { bound: (1.0 / shape[1] as f64).sqrt() },
-            _ => ZERO, // beta, b, a, u
+        return match part {
+            "gamma" | "w" | "running_var" => ONE,
+            "s" => Start::Constant(sigma.ln()),
+            "v" | "sigma_v" => Start::Uniform { bound: (1.0 / shape[1] as f64).sqrt() },
+            _ => ZERO, // beta, b, a, u, sigma_u, running_mean
         };
     }
     if let Some((_, factor)) = name.rsplit_once(&format!(".{LORA}.")) {

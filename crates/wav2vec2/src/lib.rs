@@ -33,11 +33,12 @@ mod positional;
 mod pretraining;
 mod recomputed;
 mod relative_position;
+mod sites;
 mod slices;
 
 pub use block::BlockOrder;
 pub use config::{Family, FeatureNorm, ModelConfig};
-pub use encoder::{KlRates, SiteRate, TransformerOutput};
+pub use encoder::TransformerOutput;
 pub use error::{Error, Result};
 pub use frames::{Frames, WaveformBatch, convolved};
 pub use initialise::{initialise, initialise_contrastive, initialise_linear};
@@ -47,10 +48,14 @@ pub use lora::{LoraConfig, Projection};
 pub use masking::Spans;
 pub use model::{EncoderOutput, Features, Pass, Stages, TrainingPass, Wav2Vec2};
 pub use noise::{Noise, dropout};
-pub use norm::{Every, KlNorm, KlNormConfig, Layers, LogSigma, Norm, NormConfig, Normed, Site, Statistics};
+pub use norm::{
+    Every, KlNorm, KlNormConfig, Layers, LogSigma, Moments, Norm, NormConfig, Normed, PlainNorm, PlainNormConfig, Site,
+    Standardiser, Statistics,
+};
 pub use parameters::{Path, Store};
 pub use pretraining::{
     BestRq, BestRqConfig, Contrastive, ContrastiveBatch, ContrastiveConfig, Gumbel, MaskedFrames, Prediction,
     Quantised, Quantiser, feature_penalty, spread,
 };
 pub use recomputed::{Recomputed, add_gradients};
+pub use sites::{SiteOutcome, SiteOutcomes};

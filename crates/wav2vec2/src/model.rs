@@ -3,15 +3,17 @@
 use tch::{Kind, Tensor};
 
 use crate::config::ModelConfig;
-use crate::encoder::{Encoder, KlRates, TransformerOutput};
+use crate::encoder::{Encoder, TransformerOutput};
 use crate::error::Result;
 use crate::feature_encoder::FeatureEncoder;
 use crate::feature_projection::{FeatureProjection, Projected};
 use crate::frames::{Frames, WaveformBatch};
 use crate::linear::cast;
 use crate::noise::Noise;
+use crate::norm::{Moments, Site};
 use crate::parameters::Path;
 use crate::recomputed::Recomputed;
+use crate::sites::SiteOutcomes;
 
 /// The encoder of wav2vec 2.0 (Baevski et al. 2020), in any of its published shapes (`Wav2Vec2Model`).
 #[derive(Debug)]
@@ -59,8 +61,8 @@ pub struct EncoderOutput {
     pub hidden: Tensor,
     /// Real frames of each row.
     pub lengths: Vec<i64>,
-    /// KL-Norm's rates; none in evaluation or without KL-Norm.
-    pub kl: Option<KlRates>,
+    /// What the transformer's norms give beside, in training.
+    pub sites: SiteOutcomes,
     /// What [`Wav2Vec2::backward`] needs, where a training pass was to recompute its blocks.
     pub recomputed: Option<Recomputed>,
 }
@@ -150,8 +152,8 @@ impl Wav2Vec2 {
             let noise = training.map(|drawn| &drawn.noise);
             let Projected { normed, projected } = self.feature_projection.forward(&features, noise)?;
             let hidden = self.mask(projected.shallow_clone(), time_mask, channel_mask)?;
-            let TransformerOutput { hidden, kl, recomputed } = self.encoder.forward(hidden, &frames, training)?;
-            let output = EncoderOutput { hidden, lengths: frames.lengths, kl, recomputed };
+            let TransformerOutput { hidden, sites, recomputed } = self.encoder.forward(hidden, &frames, training)?;
+            let output = EncoderOutput { hidden, lengths: frames.lengths, sites, recomputed };
             Ok(Stages { features, normed, projected, output })
         })
     }
@@ -173,6 +175,14 @@ impl Wav2Vec2 {
             Some(recomputed) => self.encoder.backward(objective, recomputed, learnt),
             None => Ok(Tensor::f_run_backward(&[objective], learnt, false, false)?),
         }
+    }
+
+    /// Has a site's running estimates follow what an update saw, its parts added up; without any, nothing.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn follow(&self, layer: Option<usize>, site: Site, moments: &Moments) -> Result<()> {
+        self.encoder.follow(layer, site, moments, self.config.norm.momentum())
     }
 
     fn mask(&self, hidden: Tensor, time: Option<&Tensor>, channel: Option<&Tensor>) -> Result<Tensor> {

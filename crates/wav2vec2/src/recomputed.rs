@@ -40,14 +40,12 @@ impl BlockPass {
         let output = tch::no_grad(|| block.forward(&input, frames, context, Some(&noise.noise())))?;
         let leaf = |tensor: &Tensor| tensor.f_detach()?.f_set_requires_grad(true);
         let hidden = leaf(&output.hidden)?;
-        let rates = output
-            .rates
-            .iter()
-            .map(|(site, rate)| Ok((*site, leaf(rate)?)))
-            .collect::<std::result::Result<Vec<_>, tch::TchError>>()?;
-        let outputs = std::iter::once(&hidden).chain(rates.iter().map(|(_, rate)| rate));
-        let outputs = outputs.map(Tensor::shallow_clone).collect();
-        Ok((BlockPass { block: index, input, noise, outputs }, BlockOutput { hidden, rates }))
+        let mut sites = output.sites;
+        for rate in sites.0.iter_mut().filter_map(|site| site.rate.as_mut()) {
+            *rate = leaf(rate)?;
+        }
+        let outputs = std::iter::once(&hidden).chain(sites.rates()).map(Tensor::shallow_clone).collect();
+        Ok((BlockPass { block: index, input, noise, outputs }, BlockOutput { hidden, sites }))
     }
 }
 
@@ -73,7 +71,7 @@ impl Recomputed {
             let arriving = sums.take(outputs.len());
             drop(outputs);
             let again = blocks[block].forward(&input, &frames, &context, Some(&noise.noise()))?;
-            let again = std::iter::once(again.hidden).chain(again.rates.into_iter().map(|(_, rate)| rate));
+            let again = std::iter::once(&again.hidden).chain(again.sites.rates());
             // Σ ⟨output, gradient⟩ has the gradients that the outputs would hand on.
             let mut objective: Option<Tensor> = None;
             for (output, gradient) in again.zip(arriving).filter(|(_, gradient)| gradient.defined()) {

@@ -33,12 +33,15 @@ pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFol
         None => format!("from {}", origin(&source.name)),
     };
     let norm = match (norm, own) {
-        (NormConfig::LayerNorm, _) => "LayerNorm",
-        (NormConfig::KlNorm(_), _) if !stock => "KL-Norm with a low-rank mean, which klang alone computes",
+        (NormConfig::KlNorm(_), _) if !stock => {
+            "KL-Norm of a kind that equals no LayerNorm, which klang alone computes"
+        }
+        (norm, _) if !stock => &format!("{}, which klang alone computes", norm.name()),
         (NormConfig::KlNorm(_), Own::Drop) => "KL-Norm, folded into the LayerNorm that it equals in evaluation",
         (NormConfig::KlNorm(_), Own::Keep) => {
             "KL-Norm; its parameters stand beside the LayerNorm that it equals in evaluation, which other tools take"
         }
+        (norm, _) => norm.name(),
     };
     let version = env!("CARGO_PKG_VERSION");
     let _ = write!(

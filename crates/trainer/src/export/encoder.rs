@@ -25,7 +25,8 @@ pub(super) fn write_in(source: &ModelSource, checkpoint: &Checkpoint, place: &Pa
         return Err(Error::Export { path: place.into(), message });
     }
     // KL-Norm's fold stands under the stock names already.
-    let stock = |name: &str| !name.starts_with("best_rq.") && !name.contains(".kl_norm.");
+    let stock =
+        |name: &str| !name.starts_with("best_rq.") && !name.contains(".kl_norm.") && !name.contains(".plain_norm.");
     let mut tensors = Vec::new();
     for name in checkpoint.names().filter(|name| own == Own::Keep || stock(name)) {
         tensors.push((name.to_string(), checkpoint.tensor(name)?));

@@ -10,7 +10,7 @@ use klang_ctc::{CtcHead, GreedyPath, greedy};
 use klang_text::{TextOptions, Vocabulary};
 use klang_wav2vec2::checkpoint::{Checkpoint, Fit, Head};
 use klang_wav2vec2::{
-    EncoderOutput, Features, KlRates, ModelConfig, Pass, Recomputed, Stages, Store, Wav2Vec2, WaveformBatch,
+    EncoderOutput, Features, ModelConfig, Pass, Recomputed, SiteOutcomes, Stages, Store, Wav2Vec2, WaveformBatch,
     initialise, initialise_linear,
 };
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::error::Result;
 
 pub(crate) use folder::{fresh_folder, write_model};
 pub use source::{ModelSource, find_model};
-pub use tune::{Tune, TuneKind, TuneRecipe, freeze};
+pub use tune::{Tune, TuneKind, TuneRecipe, freeze, is_of_posterior};
 
 /// What a model is, without its weights.
 #[derive(Clone, Debug)]
@@ -77,8 +77,8 @@ pub struct Recognition {
     pub logits: Tensor,
     /// Real frames of each row.
     pub lengths: Vec<i64>,
-    /// KL-Norm's rates; none in evaluation or without KL-Norm.
-    pub kl: Option<KlRates>,
+    /// What the transformer's norms give beside, in training.
+    pub sites: SiteOutcomes,
     /// What [`Recogniser::backward`] needs, where a training pass was to recompute its blocks.
     pub recomputed: Option<Recomputed>,
 }
@@ -111,7 +111,7 @@ impl RecognitionStages {
             recognition: Recognition {
                 logits: pad(|stages| &stages.recognition.logits)?,
                 lengths: parts.iter().flat_map(|stages| stages.recognition.lengths.clone()).collect(),
-                kl: None,
+                sites: SiteOutcomes::default(),
                 recomputed: None,
             },
         })
@@ -234,6 +234,11 @@ impl Recogniser {
         initialise_encoder(&parameters, config, seed)
     }
 
+    /// The encoder.
+    pub fn encoder(&self) -> &Wav2Vec2 {
+        &self.encoder
+    }
+
     /// Every parameter and buffer by name, sorted.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         self.store.named()
@@ -286,13 +291,13 @@ impl Recogniser {
 
     fn recognise(&self, stages: Stages, pass: Pass) -> Result<RecognitionStages> {
         let Stages { features, projected, output, .. } = stages;
-        let EncoderOutput { hidden, lengths, kl, recomputed } = output;
+        let EncoderOutput { hidden, lengths, sites, recomputed } = output;
         let noise = match pass {
             Pass::Training(drawn) => Some(&drawn.noise),
             Pass::Evaluation | Pass::Masked(_) => None,
         };
         let logits = self.head.forward(&hidden, noise)?;
-        let recognition = Recognition { logits, lengths, kl, recomputed };
+        let recognition = Recognition { logits, lengths, sites, recomputed };
         Ok(RecognitionStages { features, projected, hidden, recognition })
     }
 

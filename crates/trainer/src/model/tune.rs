@@ -145,6 +145,12 @@ impl Tune<'_> {
     }
 }
 
+/// Whether a parameter is KL-Norm's alone: of its posterior, where γ and β are any norm's.
+pub fn is_of_posterior(name: &str) -> bool {
+    let part = name.rsplit_once(".kl_norm.").map(|(_, part)| part);
+    part.is_some_and(|part| !matches!(part, "gamma" | "beta"))
+}
+
 /// Takes what does not learn out of the backward pass: nothing is then kept for its gradient.
 ///
 /// # Errors

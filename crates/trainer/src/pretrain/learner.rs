@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use klang_wav2vec2::{
-    KlRates, MaskedFrames, ModelConfig, Noise, Pass, Recomputed, Spans, TrainingPass, add_gradients, feature_penalty,
+    MaskedFrames, ModelConfig, Noise, Pass, Recomputed, Spans, TrainingPass, add_gradients, feature_penalty,
 };
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -15,7 +15,7 @@ use crate::draw;
 use crate::error::{Error, Result};
 use crate::recipe::{ContrastiveRecipe, ObjectiveKind, PretrainRecipe, Recipe};
 use crate::replicas::{Learner, Replicas, learnt_of, worthwhile};
-use crate::step::{Rate, add_rates};
+use crate::sites::SiteSums;
 
 /// What all parts of an update have in common.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +64,8 @@ pub struct Part {
     pub penalty: Option<f64>,
     /// As `perplexity`.
     pub rate: Option<f64>,
-    /// The same by site, and the masked frames of the parts in which the site ran.
-    pub rates: Vec<(Rate, f64)>,
+    /// What its sites gave, by its masked frames.
+    pub sites: SiteSums,
 }
 
 impl Part {
@@ -85,7 +85,7 @@ impl Part {
         sum(&mut self.idle, part.idle);
         sum(&mut self.penalty, part.penalty);
         sum(&mut self.rate, part.rate);
-        add_rates(&mut self.rates, part.rates);
+        self.sites.add(part.sites)?;
         if self.gradients.is_empty() {
             self.gradients = part.gradients;
             return Ok(());
@@ -217,16 +217,12 @@ impl PretrainLearner {
             objective = objective.f_add(&penalty.f_mul_scalar(weight * count)?)?;
         }
         part.loss = objective.f_double_value(&[])?;
-        if let Some(KlRates { mean, sites }) = &stages.output.kl {
-            part.rate = Some(count * mean.f_double_value(&[])?);
-            for site in sites {
-                let nats = count * site.rate.f_double_value(&[])?;
-                part.rates.push((Rate { layer: site.layer, site: site.site, nats }, count));
-            }
-            if common.rate_weight > 0.0 {
-                objective = objective.f_add(&mean.f_mul_scalar(common.rate_weight * count)?)?;
-            }
+        let sites = std::mem::take(&mut stages.output.sites);
+        let divergence = sites.divergence(self.recipe.model.norm.free_bits)?;
+        if let Some(divergence) = divergence.filter(|_| common.rate_weight > 0.0) {
+            objective = objective.f_add(&divergence.f_mul_scalar(common.rate_weight * count)?)?;
         }
+        part.rate = part.sites.take(sites, count)?.map(|rate| count * rate);
         Ok(Some((objective.f_to_kind(Kind::Float)?, stages.output.recomputed.take())))
     }
 }

@@ -29,7 +29,7 @@ use crate::optimiser::{AdamW, Applied};
 use crate::recipe::Recipe;
 use crate::replicas::Replicas;
 use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
-use crate::step::{Rate, of_sites};
+use crate::sites::SiteRate;
 use crate::training::{Begin, Means, Outcome, Speed, Start, Task, Told, Training};
 
 pub use evaluate::HeldOut;
@@ -59,7 +59,7 @@ pub fn pretrain(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn
     let (model, notes) = prepared.model(compute, recipe.seed)?;
     notes.iter().for_each(|note| observer.event(Event::Note(note)));
     let learnt = learnt(recipe, &model);
-    let mut optimiser = AdamW::new(learnt, recipe.train.adamw());
+    let mut optimiser = AdamW::new(learnt, recipe.train.adamw()).scaled(|name| recipe.model.norm.rate_scale(name));
     let progress = match &run {
         Some(run) => SavedState::restore(run, &model.parameters(), &mut optimiser)?.unwrap_or_default(),
         None => Progress::default(),
@@ -113,7 +113,7 @@ struct Pretraining<'a> {
     optimiser: AdamW,
     loading: LoaderSettings,
     /// Of the last update.
-    rates: Vec<Rate>,
+    rates: Vec<SiteRate>,
     short: TooShort,
 }
 
@@ -173,7 +173,8 @@ impl Task for Pretraining<'_> {
         let padded: usize = parts.iter().map(LoadedBatch::padded_samples).sum();
         let mut sums = Part::default();
         self.replicas.compute(&Common { update: done, rate_weight }, parts, |part| sums.add(part))?;
-        self.rates = of_sites(&sums.rates);
+        sums.sites.follow(self.model.encoder())?;
+        self.rates = sums.sites.rates()?;
         // Over the masked frames of the whole update, as fairseq does; none of them is no update.
         let count = sums.masked.max(1) as f64;
         let applied = Applied { update: done + 1, learning_rate, clip: train.clip, divisor: count };
@@ -229,7 +230,7 @@ impl Task for Pretraining<'_> {
             },
             rate: last.rate.map(|_| means.mean(|report| report.rate.unwrap_or(0.0))),
             rate_weight: last.rate_weight,
-            rates: self.rates.iter().map(|rate| (rate.name(), rate.nats)).collect(),
+            rates: self.rates.iter().map(|rate| (rate.name(), rate.nats())).collect(),
             learning_rate: last.learning_rate,
             gradient_norm: means.mean(|report| report.gradient_norm),
             masked: means.mean(|report| report.masked),

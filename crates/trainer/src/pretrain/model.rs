@@ -174,6 +174,11 @@ impl Pretrained {
         Ok(())
     }
 
+    /// The encoder.
+    pub fn encoder(&self) -> &Wav2Vec2 {
+        &self.encoder
+    }
+
     /// Every parameter and buffer by name, sorted.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         self.store.named()

@@ -99,6 +99,13 @@ impl Recipe {
                 return refuse("model.norm.weight", &norm.weight, "0 to 1000");
             }
             range("model.norm.warmup", norm.warmup, 0.0, 1.0)?;
+            if !(1..=1000).contains(&norm.cycles) {
+                return refuse("model.norm.cycles", &norm.cycles, "1 (λ rises once) to 1000");
+            }
+            if !(0.0..=100.0).contains(&norm.free_bits) {
+                return refuse("model.norm.free_bits", &norm.free_bits, "0 (none) to 100 nats");
+            }
+            positive("model.norm.learning_rate_scale", norm.learning_rate_scale, 1e4)?;
         }
 
         if train.updates == 0 {

@@ -1,6 +1,7 @@
 //! Recipes: everything that decides a training, in one YAML document.
 
 mod check;
+mod norm;
 mod pretrain;
 mod read;
 mod train;
@@ -10,12 +11,12 @@ use std::path::PathBuf;
 
 use klang_corpus::Selection;
 use klang_text::TextOptions;
-use klang_wav2vec2::{KlNormConfig, Layers, LogSigma, NormConfig, Site, Statistics};
 use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceChoice, PrecisionChoice};
 use crate::model::TuneRecipe;
 
+pub use norm::{NormKind, NormRecipe};
 pub use pretrain::{ContrastiveRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, SpanRecipe, Spectrum};
 pub use train::{ChooseBy, MaskRecipe, TrainRecipe};
 
@@ -121,86 +122,6 @@ pub struct FreezeRecipe {
     pub feature_encoder: Option<bool>,
     /// Updates during which only the head learns.
     pub encoder_updates: u64,
-}
-
-/// Which normalisation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NormKind {
-    /// LayerNorm at every site.
-    #[default]
-    LayerNorm,
-    /// KL-Norm at the listed sites.
-    KlNorm,
-}
-
-/// The normalisation and its part of the loss.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NormRecipe {
-    /// Which.
-    pub kind: NormKind,
-    /// KL-Norm: sites.
-    pub sites: Vec<Site>,
-    /// KL-Norm: `all`, or block numbers from 0.
-    pub layers: Layers,
-    /// KL-Norm: over what mean and variance are taken.
-    pub statistics: Statistics,
-    /// KL-Norm: what log σ depends on.
-    pub log_sigma: LogSigma,
-    /// KL-Norm: inner width of a low-rank term of the mean; 0 for none. With one, the model cannot be exported as a stock one.
-    pub rank: i64,
-    /// KL-Norm: σ at the start.
-    pub sigma_init: f64,
-    /// KL-Norm: λ, the weight of the rate (nats per channel) in the loss.
-    pub weight: f64,
-    /// KL-Norm: shares of the updates between which λ rises from 0 to its weight.
-    pub warmup: [f64; 2],
-}
-
-impl Default for NormRecipe {
-    fn default() -> Self {
-        let kl = KlNormConfig::default();
-        NormRecipe {
-            kind: NormKind::LayerNorm,
-            sites: kl.sites.into_iter().collect(),
-            layers: kl.layers,
-            statistics: kl.statistics,
-            log_sigma: kl.log_sigma,
-            rank: kl.rank,
-            sigma_init: kl.sigma_init,
-            weight: 0.1,
-            warmup: [0.3, 0.6],
-        }
-    }
-}
-
-impl NormRecipe {
-    /// The model's side of it.
-    pub fn config(&self) -> NormConfig {
-        match self.kind {
-            NormKind::LayerNorm => NormConfig::LayerNorm,
-            NormKind::KlNorm => NormConfig::KlNorm(KlNormConfig {
-                sites: self.sites.iter().copied().collect(),
-                layers: self.layers.clone(),
-                statistics: self.statistics,
-                log_sigma: self.log_sigma,
-                rank: self.rank,
-                sigma_init: self.sigma_init,
-            }),
-        }
-    }
-
-    /// λ at a share of the updates, 0 to 1.
-    pub fn weight_at(&self, share: f64) -> f64 {
-        let [start, end] = self.warmup;
-        match self.kind {
-            NormKind::LayerNorm => 0.0,
-            NormKind::KlNorm if share >= end => self.weight,
-            NormKind::KlNorm if share <= start => 0.0,
-            NormKind::KlNorm => self.weight * (share - start) / (end - start),
-        }
-    }
 }
 
 /// A manifest, and which of its utterances.

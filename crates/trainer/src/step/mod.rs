@@ -8,7 +8,6 @@ mod tests;
 use std::time::Instant;
 
 use klang_ctc::{Reduction, required_frames};
-use klang_wav2vec2::Site;
 
 use crate::data::LoadedBatch;
 use crate::error::Result;
@@ -17,6 +16,7 @@ use crate::model::ModelSpec;
 use crate::optimiser::{AdamW, Applied};
 use crate::recipe::Recipe;
 use crate::replicas::Replicas;
+use crate::sites::SiteRate;
 
 pub use features::{KeptFeatures, why_not_kept};
 pub use part::CtcLearner;
@@ -31,50 +31,13 @@ pub struct Step<'a> {
     pub update: u64,
 }
 
-/// KL-Norm's rate at one site.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
-    /// The block; none for the encoder's own norm.
-    pub layer: Option<usize>,
-    /// The site.
-    pub site: Site,
-    /// Nats per channel.
-    pub nats: f64,
-}
-
-impl Rate {
-    /// The site's name in metrics: `3.attention`, `encoder`.
-    pub fn name(&self) -> String {
-        let site = format!("{:?}", self.site).to_lowercase();
-        self.layer.map_or(site.clone(), |layer| format!("{layer}.{site}"))
-    }
-}
-
-/// Adds rates of another part, each with the share that it is of.
-pub fn add_rates(sums: &mut Vec<(Rate, f64)>, rates: Vec<(Rate, f64)>) {
-    for (rate, share) in rates {
-        match sums.iter_mut().find(|(other, _)| (other.layer, other.site) == (rate.layer, rate.site)) {
-            Some((sum, shares)) => {
-                sum.nats += rate.nats;
-                *shares += share;
-            }
-            None => sums.push((rate, share)),
-        }
-    }
-}
-
-/// Rates by site, over the shares for which each ran.
-pub fn of_sites(sums: &[(Rate, f64)]) -> Vec<Rate> {
-    sums.iter().map(|&(rate, share)| Rate { nats: rate.nats / share, ..rate }).collect()
-}
-
 /// What an update gives.
 #[derive(Debug)]
 pub struct StepOutcome {
     /// The update in numbers.
     pub report: UpdateReport,
-    /// KL-Norm's rates by site, of the frames for which the site ran.
-    pub rates: Vec<Rate>,
+    /// KL-Norm's rates by site.
+    pub rates: Vec<SiteRate>,
     /// Utterances that were left out of it: (id, why).
     pub left_out: Vec<(String, String)>,
 }
@@ -122,7 +85,8 @@ impl Step<'_> {
         let gradient_norm = applied.apply(&sums.gradients, ids, optimiser)?;
 
         let share = |count: i64| count as f64 / common.frames as f64;
-        let rates = sums.site_rates();
+        sums.sites.follow(self.replicas.own().encoder())?;
+        let rates = sums.sites.rates()?;
         let report = UpdateReport {
             update: self.update + 1,
             loss: sums.loss,

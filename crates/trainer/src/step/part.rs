@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use klang_ctc::{LossBatch, alignment_loss, ctc_loss, even_alignment, greedy};
-use klang_wav2vec2::{KlRates, Noise, Pass, Recomputed, TrainingPass, add_gradients};
+use klang_wav2vec2::{Noise, Pass, Recomputed, TrainingPass, Wav2Vec2, add_gradients};
 use rand::RngExt;
 use tch::{Kind, Tensor};
 
 use super::features::{FrozenFeatures, KeptFeatures};
-use super::{Rate, add_rates, of_sites};
 use crate::data::LoadedBatch;
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::model::{ModelSpec, Recogniser, Recognition};
 use crate::recipe::Recipe;
 use crate::replicas::{Learner, Replicas, learnt_of, worthwhile};
+use crate::sites::SiteSums;
 
 /// What all parts of an update have in common.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +51,8 @@ pub struct Part {
     pub loss: f64,
     /// KL-Norm's mean rate, weighted by the part's share of frames.
     pub rate: f64,
-    /// The same by site, and the share of frames for which the site ran.
-    pub rates: Vec<(Rate, f64)>,
+    /// What its sites gave, by their share of frames.
+    pub sites: SiteSums,
     /// Frames that were masked.
     pub masked: i64,
     /// Frames whose best label is the blank.
@@ -69,17 +69,12 @@ impl Part {
         self.rate += part.rate;
         self.masked += part.masked;
         self.blank += part.blank;
-        add_rates(&mut self.rates, part.rates);
+        self.sites.add(part.sites)?;
         if self.gradients.is_empty() {
             self.gradients = part.gradients;
             return Ok(());
         }
         Ok(add_gradients(&mut self.gradients, part.gradients)?)
-    }
-
-    /// KL-Norm's rates by site, in nats per channel, over the frames for which each ran.
-    pub fn site_rates(&self) -> Vec<Rate> {
-        of_sites(&self.rates)
     }
 }
 
@@ -122,6 +117,11 @@ impl CtcLearner {
         &self.recipe
     }
 
+    /// The encoder below the head.
+    pub fn encoder(&self) -> &Wav2Vec2 {
+        self.model.encoder()
+    }
+
     /// The model's shape and vocabulary.
     pub fn spec(&self) -> &ModelSpec {
         &self.model.spec
@@ -146,7 +146,7 @@ impl CtcLearner {
     ) -> Result<(Tensor, Option<Recomputed>)> {
         let drawn = self.draw(common, batch, number, part)?;
         let pass = Pass::Training(&drawn);
-        let Recognition { logits, lengths, kl, recomputed } = match &self.frozen {
+        let Recognition { logits, lengths, sites, recomputed } = match &self.frozen {
             Some(frozen) => self.model.forward_features(frozen.features(&self.model, batch)?, pass)?,
             None => self.model.forward(&batch.waveforms()?, pass)?,
         };
@@ -169,17 +169,12 @@ impl CtcLearner {
         } else {
             loss
         };
-        if let Some(KlRates { mean, sites }) = kl {
-            let share = lengths.iter().sum::<i64>() as f64 / common.frames as f64;
-            part.rate = share * mean.f_double_value(&[])?;
-            for site in &sites {
-                let nats = share * site.rate.f_double_value(&[])?;
-                part.rates.push((Rate { layer: site.layer, site: site.site, nats }, share));
-            }
-            if common.rate_weight > 0.0 {
-                objective = objective.f_add(&mean.f_mul_scalar(common.rate_weight * share)?)?;
-            }
+        let share = lengths.iter().sum::<i64>() as f64 / common.frames as f64;
+        let divergence = sites.divergence(self.recipe.model.norm.free_bits)?;
+        if let Some(divergence) = divergence.filter(|_| common.rate_weight > 0.0) {
+            objective = objective.f_add(&divergence.f_mul_scalar(common.rate_weight * share)?)?;
         }
+        part.rate = share * part.sites.take(sites, share)?.unwrap_or(0.0);
         Ok((objective, recomputed))
     }
 

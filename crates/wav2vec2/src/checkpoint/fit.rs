@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::{Checkpoint, Entry, names};
 use crate::error::{Error, Result};
+use crate::norm::{KL_NORM, PLAIN_NORM, own_part, site_of};
 
 /// What becomes of the CTC head in a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +32,12 @@ impl Checkpoint {
     /// Fits the checkpoint to a model's parameters (names from the root: `wav2vec2.…`, `lm_head.…`); only their names,
     /// shapes and types are looked at. `root` is the family's.
     ///
-    /// Only these may be missing: the head with [`Head::Fresh`]; KL-Norm's own parameters where the checkpoint has a
-    /// LayerNorm (γ and β then come from it), and of another KL-Norm those whose start changes nothing (a; U and V where it
-    /// has neither); adapters and low-rank factors when it has none at all; what pretraining adds, likewise; the mask
+    /// Only these may be missing: the head with [`Head::Fresh`]; a norm's own parameters where the checkpoint has a
+    /// LayerNorm (γ and β then come from it), and of another KL-Norm those whose start changes nothing (a; log σ's low-rank
+    /// term; U and V where it has neither); adapters and low-rank factors when it has none at all; what pretraining adds, likewise; the mask
     /// embedding. Only these may be extra: the
-    /// head with [`Head::Fresh`]; pretraining's quantiser and projections; the mask embedding; KL-Norm's a and s, which
-    /// evaluation never sees, and all of one whose fold a LayerNorm has taken.
+    /// head with [`Head::Fresh`]; pretraining's quantiser and projections; the mask embedding; what KL-Norm has for log σ
+    /// alone, which evaluation never sees, and all of one whose fold a LayerNorm has taken.
     ///
     /// # Errors
     /// [`Error::Mismatch`] with a line for every tensor that does not fit.
@@ -81,7 +82,7 @@ impl Checkpoint {
                     || (names::is_adapter(name) && !adapted)
                     || names::pretraining_part(name)
                         .is_some_and(|part| !tensors.keys().any(|other| other.starts_with(part)))
-                    || own_of_kl_norm(
+                    || starts_afresh(
                         name,
                         holds(&tensors, name, "gamma"),
                         holds(&tensors, name, "u") || holds(&tensors, name, "v"),
@@ -91,7 +92,7 @@ impl Checkpoint {
                 }
                 None if no_layer_norm(&tensors, name) => {
                     problems.push(format!(
-                        "{name}: missing: a KL-Norm with a low-rank mean stands there, and norm.rank is 0"
+                        "{name}: missing: another normalisation stands there that equals no LayerNorm; norm.kind and its keys must be those that it was learnt with"
                     ));
                 }
                 None => problems.push(format!("{name}: missing")),
@@ -102,7 +103,7 @@ impl Checkpoint {
         for (name, (_, entry)) in left_over {
             let expected = names::is_pretraining(name)
                 || names::is_mask_embedding(name)
-                || kl_norm_left_over(name, &tried)
+                || norm_left_over(name, &tried)
                 || folded.contains(name)
                 || (names::is_head(name) && head == Head::Fresh);
             if expected {
@@ -148,45 +149,47 @@ fn problem(entry: &Entry, parameter: &Tensor) -> Option<String> {
     (entry.kind.is_none()).then(|| format!("type {} is not one klang reads", entry.dtype))
 }
 
-/// Whether a parameter of KL-Norm may start afresh: all but γ and β at the site of a LayerNorm; at the site of another
-/// KL-Norm only those whose start changes nothing of what it computes.
-fn own_of_kl_norm(name: &str, at_kl_norm: bool, at_low_rank: bool) -> bool {
-    let part = names::kl_norm_parts(name).map(|(_, part)| part);
+/// Whether a norm's own parameter may start afresh: all but γ and β at the site of a LayerNorm; at the site of a norm of its
+/// kind only those whose start changes nothing of what it computes.
+fn starts_afresh(name: &str, at_its_kind: bool, at_low_rank: bool) -> bool {
+    let part = own_part(name).map(|(_, part)| part);
     match part {
-        Some("a") => true,
+        Some("a" | "sigma_u" | "sigma_v") => true,
         // Of a low-rank term both, and where there is none: its U then starts at zero.
         Some("u" | "v") => !at_low_rank,
-        Some("w" | "b" | "s") => !at_kl_norm,
+        Some("w" | "b" | "s" | "running_mean" | "running_var") => !at_its_kind,
         _ => false,
     }
 }
 
-/// Whether a tensor of a KL-Norm is one that the model can do without: a and s, which evaluation never sees, and all of one
-/// whose fold was taken as a LayerNorm.
-fn kl_norm_left_over(name: &str, tried: &BTreeSet<&str>) -> bool {
-    let Some((site, part)) = names::kl_norm_parts(name) else { return false };
+/// Whether a tensor of a KL-Norm is one that the model can do without: what log σ alone takes, which evaluation never sees,
+/// and all of one whose fold was taken as a LayerNorm.
+fn norm_left_over(name: &str, tried: &BTreeSet<&str>) -> bool {
+    let Some((own, part)) = own_part(name) else { return false };
     // A bare file's names lack the root that the site has here.
-    let folded = || tried.iter().any(|tensor| format!("{site}.weight").ends_with(*tensor));
-    matches!(part, "a" | "s") || folded()
+    let folded = |site: &str| tried.iter().any(|tensor| format!("{site}.weight").ends_with(*tensor));
+    matches!(part, "a" | "s" | "sigma_u" | "sigma_v") || site_of(own).is_some_and(folded)
 }
 
-/// Whether a missing parameter is a LayerNorm's where the checkpoint has a KL-Norm that equals none.
+/// Whether a missing parameter is a LayerNorm's where the checkpoint has a norm that equals none.
 fn no_layer_norm(tensors: &BTreeMap<String, (&str, &Entry)>, name: &str) -> bool {
     let site = name.strip_suffix(".weight").or(name.strip_suffix(".bias"));
-    site.is_some_and(|site| tensors.contains_key(&format!("{site}.{}.u", crate::norm::KL_NORM)))
+    let own = |site: &str| [KL_NORM, PLAIN_NORM].map(|mark| format!("{site}.{mark}.gamma"));
+    site.is_some_and(|site| own(site).iter().any(|gamma| tensors.contains_key(gamma)))
 }
 
-/// Whether the checkpoint has a part of a KL-Norm of its own at the site of this parameter.
+/// Whether the checkpoint has another part of the norm that this parameter is a part of.
 fn holds(tensors: &BTreeMap<String, (&str, &Entry)>, name: &str, part: &str) -> bool {
-    let part = names::kl_norm_parts(name).map(|(site, _)| format!("{site}.{}.{part}", crate::norm::KL_NORM));
-    part.is_some_and(|part| tensors.contains_key(&part))
+    own_part(name).is_some_and(|(own, _)| tensors.contains_key(&format!("{own}.{part}")))
 }
 
-/// The stock LayerNorm parameter that KL-Norm's γ or β starts from.
+/// The stock LayerNorm parameter that γ or β of a norm of klang's own starts from.
 fn stock_name(name: &str) -> Option<String> {
-    match names::kl_norm_parts(name)? {
-        (site, "gamma") => Some(format!("{site}.weight")),
-        (site, "beta") => Some(format!("{site}.bias")),
+    let (own, part) = own_part(name)?;
+    let site = site_of(own)?;
+    match part {
+        "gamma" => Some(format!("{site}.weight")),
+        "beta" => Some(format!("{site}.bias")),
         _ => None,
     }
 }

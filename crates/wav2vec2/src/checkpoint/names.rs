@@ -4,7 +4,6 @@
 //! family's root) and `lm_head.…`.
 
 use crate::lora::LORA;
-use crate::norm::KL_NORM;
 
 /// The root of the head's names.
 const HEAD: &str = "lm_head.";
@@ -49,13 +48,6 @@ pub(super) fn is_mask_embedding(name: &str) -> bool {
     name.ends_with("masked_spec_embed")
 }
 
-/// The parts of a KL-Norm parameter's name: the site it belongs to, and its own name there.
-pub(super) fn kl_norm_parts(name: &str) -> Option<(&str, &str)> {
-    let (rest, part) = name.rsplit_once('.')?;
-    let site = rest.strip_suffix(KL_NORM)?.strip_suffix('.')?;
-    Some((site, part))
-}
-
 /// Whether a parameter belongs to an adapter in a block.
 pub(super) fn is_adapter(name: &str) -> bool {
     name.contains(".adapter_layer.")
@@ -93,15 +85,6 @@ mod tests {
         for other in ["lm_head.bias", "quantizer.codevectors"] {
             assert_eq!(canonical(other, "wav2vec2", true), other);
         }
-    }
-
-    #[test]
-    fn kl_norm_names_split_into_site_and_part() {
-        assert_eq!(
-            kl_norm_parts("wav2vec2.encoder.layers.3.layer_norm.kl_norm.gamma"),
-            Some(("wav2vec2.encoder.layers.3.layer_norm", "gamma"))
-        );
-        assert_eq!(kl_norm_parts("wav2vec2.encoder.layers.3.layer_norm.weight"), None);
     }
 
     #[test]

@@ -9,12 +9,12 @@ use super::{names, write_safetensors};
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::lora::merge;
-use crate::norm::{KL_NORM, fold};
+use crate::norm::{fold, own_part, site_of};
 
 /// What becomes of the parameters that klang alone has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
-    /// KL-Norm's stand beside the stock ones: klang goes on from them, other tools pass them over.
+    /// A norm's stand beside the stock ones: klang goes on from them, other tools pass them over.
     Keep,
     /// Only stock ones are written.
     Drop,
@@ -40,13 +40,16 @@ fn stock(parameters: &[(String, Tensor)], config: &ModelConfig, own: Own) -> Res
         if names::is_lora(name) {
             continue; // merged below
         }
-        if let Some((site, part)) = names::kl_norm_parts(name) {
+        if let Some((norm, part)) = own_part(name) {
             if own == Own::Keep {
                 keep(&mut tensors);
             }
-            let of = |part: &str| by_name.get(format!("{site}.{KL_NORM}.{part}").as_str()).copied();
-            // What is no LayerNorm must not look like one: whoever knows no KL-Norm then finds nothing there.
-            if let ("gamma", Some(beta), Some(w), Some(b), None) = (part, of("beta"), of("w"), of("b"), of("u")) {
+            let of = |part: &str| by_name.get(format!("{norm}.{part}").as_str()).copied();
+            let parts = (part, site_of(norm), of("beta"), of("w"), of("b"));
+            // What is no LayerNorm must not look like one: whoever knows no other norm then finds nothing there.
+            if let ("gamma", Some(site), Some(beta), Some(w), Some(b)) = parts
+                && config.norm.folds().is_ok()
+            {
                 let folded = fold(tensor, beta, w, b)?;
                 tensors.push((format!("{site}.weight"), folded.weight));
                 tensors.push((format!("{site}.bias"), folded.bias));

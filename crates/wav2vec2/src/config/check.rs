@@ -129,6 +129,6 @@ impl ModelConfig {
         if let Some(lora) = &self.lora {
             lora.check(self.hidden_size)?;
         }
-        self.norm.check(self.num_hidden_layers)
+        self.norm.check(self.num_hidden_layers, self.hidden_size)
     }
 }

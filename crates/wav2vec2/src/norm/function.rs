@@ -2,7 +2,7 @@
 //!
 //! Written out, u = w ⊙ x̂ + b + σ ⊙ ε and its KL divergence make automatic differentiation keep five tensors of the hidden
 //! states' size a site. Here the hidden states are kept, as LayerNorm keeps them, with two numbers a frame; x̂ follows from
-//! them, and ε is drawn again from its seed. With g the objective's gradient by the rate over the number of its terms:
+//! them, and ε is drawn again from its seed. With g the objective's gradient by a channel's rate over the number of real frames:
 //!
 //! - by u: γ ⊙ ∂z; by μ: that + g μ; by log σ: that ⊙ σ ⊙ ε + g (σ² − 1);
 //! - by x̂: w ⊙ (by μ) + a ⊙ (by log σ), and from there to h as in LayerNorm;
@@ -32,7 +32,7 @@ impl KlNorm {
             Ok(gradients.into_iter().map(Some).collect())
         })
         .map_err(tch::TchError::from)?;
-        Ok(Normed { hidden, rate: Some(rate) })
+        Ok(Normed { hidden, rate: Some(rate), moments: None })
     }
 
     fn plain(&self) -> Result<fused::Parameters> {
@@ -67,11 +67,12 @@ impl Kept {
             let (tensors, output, rate) = Tensors::forward(norm, hidden, frames, noise)?;
             return Ok((Kept::Tensors(tensors), output, rate));
         };
-        let site = Box::new(fused::Site::new(norm.plain()?, norm.epsilon, frames, normals));
+        let normals = norm.noise.then_some(normals);
+        let site = Box::new(fused::Site::new(norm.plain()?, norm.epsilon(), frames, normals));
         let values = hidden.f_to_kind(Kind::Float)?.f_contiguous()?;
         let given = floats(&values)?;
         let (output, (moments, rate)) = filled(&values, |output| site.forward(given, output, threads()))?;
-        let rate = Tensor::f_scalar_tensor(rate, (Kind::Float, Device::Cpu))?;
+        let rate = Tensor::f_from_slice(&rate)?;
         let output = output.f_to_kind(hidden.kind())?;
         Ok((Kept::Frames { site, hidden: hidden.f_detach()?, moments }, output, rate))
     }
@@ -83,13 +84,14 @@ impl Kept {
             Kept::Tensors(tensors) => return tensors.backward(by_output, by_rate),
             Kept::Frames { site, hidden, moments } => (site, hidden, moments),
         };
-        let by_rate = if by_rate.defined() { by_rate.f_double_value(&[])? } else { 0.0 };
+        let by_rate: Vec<f32> =
+            if by_rate.defined() { by_rate.try_into()? } else { vec![0.0; site.parameters.w.len()] };
         let plain = |tensor: &Tensor| tensor.f_to_kind(Kind::Float)?.f_contiguous();
         let by_output = if by_output.defined() { Some(plain(by_output)?) } else { None };
         let values = plain(hidden)?;
         let (given, arrives) = (floats(&values)?, by_output.as_ref().map(floats).transpose()?);
         let (by_hidden, Slopes { gamma, beta, w, b, a, s }) =
-            filled(&values, |into| site.backward(given, moments, arrives, by_rate, into, threads()))?;
+            filled(&values, |into| site.backward(given, moments, arrives, &by_rate, into, threads()))?;
         let slopes = [gamma, beta, w, b, s, a].into_iter().map(|slopes| Ok(Tensor::f_from_slice(&slopes)?));
         std::iter::once(Ok(by_hidden.f_to_kind(hidden.kind())?)).chain(slopes).collect()
     }
@@ -107,14 +109,14 @@ struct Tensors {
     mean: Tensor,  // (batch, frame, 1)
     scale: Tensor, // (batch, frame, 1)
     frames: Frames,
-    noise: Branch,
+    noise: Option<Branch>, // none where u = μ
 }
 
 impl Tensors {
     fn forward(norm: &KlNorm, hidden: &Tensor, frames: &Frames, noise: Branch) -> Result<(Tensors, Tensor, Tensor)> {
         let values = frames.zero_padding(hidden.f_to_kind(Kind::Float)?)?;
         let shape = norm.gamma.size();
-        let (_, mean, scale) = values.f_native_layer_norm(shape, None::<&Tensor>, None::<&Tensor>, norm.epsilon)?;
+        let (_, mean, scale) = values.f_native_layer_norm(shape, None::<&Tensor>, None::<&Tensor>, norm.epsilon())?;
         let a = match &norm.a {
             Some(a) => a.f_detach()?,
             None => norm.s.f_zeros_like()?,
@@ -126,11 +128,11 @@ impl Tensors {
             mean,
             scale,
             frames: frames.shallow_clone(),
-            noise,
+            noise: norm.noise.then_some(noise),
         };
         let Sampled { mean, log_sigma, sigma, sample, .. } = tensors.sample()?;
         let divergence = divergence(&mean, &sigma, &log_sigma)?;
-        let rate = frames.mean(&divergence.f_mean_dim(-1, false, Kind::Float)?)?;
+        let rate = frames.mean_of_channels(&divergence)?;
         let output = norm.beta.f_addcmul(&tensors.norm[0], &sample)?.f_to_kind(hidden.kind())?;
         Ok((tensors, output, rate))
     }
@@ -142,7 +144,10 @@ impl Tensors {
         let mean = b.f_addcmul(w, &standard)?;
         let log_sigma = s.f_addcmul(a, &standard)?;
         let sigma = log_sigma.f_exp()?;
-        let noise = self.noise.noise().normal_like(&mean)?.f_mul(&sigma)?;
+        let noise = match &self.noise {
+            Some(noise) => noise.noise().normal_like(&mean)?.f_mul(&sigma)?,
+            None => mean.f_zeros_like()?,
+        };
         let sample = mean.f_add(&noise)?;
         Ok(Sampled { standard, mean, log_sigma, sigma, noise, sample })
     }
@@ -158,8 +163,7 @@ impl Tensors {
         let by_sample = by_output.f_mul(gamma)?;
         let (mut by_mean, mut by_log) = (by_sample.shallow_clone(), by_sample.f_mul(&noise)?);
         if by_rate.defined() {
-            let channels = standard.size().last().copied().unwrap_or(1);
-            let share = by_rate.f_div_scalar(self.frames.count().max(1) as f64 * channels as f64)?;
+            let share = by_rate.f_div_scalar(self.frames.count().max(1) as f64)?; // (channel)
             let of_rate = |slope: Tensor| self.frames.zero_padding(slope.f_mul(&share)?);
             by_mean = by_mean.f_add(&of_rate(mean)?)?;
             by_log = by_log.f_add(&of_rate(sigma.f_square()?.f_sub_scalar(1.0)?)?)?;
@@ -206,8 +210,11 @@ mod tests {
 
     /// Rows of 600, 1 and 433 of 600 frames, some of whose padding is not a number.
     fn fixture(log_sigma: LogSigma) -> Fixture {
+        fixture_of(KlNormConfig { log_sigma, ..KlNormConfig::default() })
+    }
+
+    fn fixture_of(config: KlNormConfig) -> Fixture {
         let store = Store::new(Device::Cpu);
-        let config = KlNormConfig { log_sigma, ..KlNormConfig::default() };
         let norm = KlNorm::new(&store.root(), &config, 24, 1e-5).unwrap();
         let noise = Noise::new(5, Device::Cpu);
         tch::no_grad(|| {
@@ -222,7 +229,9 @@ mod tests {
         let _ = hidden.get(0).narrow(0, 9, 1).multiply_(&Tensor::from(1e-2f32));
         let _ = hidden.get(1).narrow(0, 100, 20).fill_(f64::NAN);
         let frames = Frames::new(vec![600, 1, 433], 600, Device::Cpu).unwrap();
-        let arriving = [frames.zero_padding(drawn()).unwrap(), Tensor::from(700.0f32)];
+        // Channels' rates weigh differently, one not at all.
+        let by_rate = Tensor::arange(24, (Kind::Float, Device::Cpu)) * 3.0;
+        let arriving = [frames.zero_padding(drawn()).unwrap(), by_rate];
         Fixture { norm, hidden, frames, arriving }
     }
 
@@ -246,8 +255,10 @@ mod tests {
 
     #[test]
     fn frame_by_frame_is_what_operations_on_tensors_give() {
-        for log_sigma in [LogSigma::Affine, LogSigma::Channel] {
-            let Fixture { norm, hidden, frames, arriving } = fixture(log_sigma);
+        let kinds = [(LogSigma::Affine, true), (LogSigma::Channel, true), (LogSigma::Affine, false)];
+        for (log_sigma, noise) in kinds {
+            let config = KlNormConfig { log_sigma, noise, ..KlNormConfig::default() };
+            let Fixture { norm, hidden, frames, arriving } = fixture_of(config);
             let branch = Noise::new(7, Device::Cpu).branch();
             tch::no_grad(|| {
                 let (kept, output, rate) = Kept::forward(&norm, &hidden, &frames, branch).unwrap();

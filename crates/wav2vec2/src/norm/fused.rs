@@ -29,8 +29,8 @@ pub(super) struct Site {
     pub padded: usize,
     /// Real frames of each row.
     pub lengths: Vec<usize>,
-    /// ε, a row a frame.
-    pub normals: Normals,
+    /// ε, a row a frame; none where u = μ.
+    pub normals: Option<Normals>,
 }
 
 /// A frame's mean and 1 / √(v + ε).
@@ -55,7 +55,7 @@ pub(super) struct Slopes {
 const FRAMES_A_THREAD: usize = 256;
 
 impl Site {
-    pub fn new(parameters: Parameters, epsilon: f64, frames: &Frames, normals: Normals) -> Site {
+    pub fn new(parameters: Parameters, epsilon: f64, frames: &Frames, normals: Option<Normals>) -> Site {
         let lengths = frames.lengths.iter().map(|&length| length as usize).collect();
         Site { parameters, epsilon: epsilon as f32, padded: frames.padded as usize, lengths, normals }
     }
@@ -68,14 +68,14 @@ impl Site {
         self.lengths.get(frame / self.padded.max(1)).is_some_and(|&length| frame % self.padded.max(1) < length)
     }
 
-    /// One over the numbers that the rate is the mean of.
+    /// One over the frames that a rate is the mean of.
     fn share(&self) -> f64 {
-        1.0 / (self.lengths.iter().sum::<usize>().max(1) as f64 * self.channels() as f64)
+        1.0 / self.lengths.iter().sum::<usize>().max(1) as f64
     }
 
-    /// Writes z into `output`, and gives each frame's moments and the rate: the mean divergence over real frames and
-    /// channels, in nats.
-    pub fn forward(&self, hidden: &[f32], output: &mut [f32], threads: usize) -> (Vec<Moments>, f64) {
+    /// Writes z into `output`, and gives each frame's moments and each channel's rate: the mean divergence over real
+    /// frames, in nats.
+    pub fn forward(&self, hidden: &[f32], output: &mut [f32], threads: usize) -> (Vec<Moments>, Vec<f32>) {
         let channels = self.channels();
         let mut moments = vec![Moments::default(); hidden.len() / channels];
         let frames = per_thread(moments.len(), threads);
@@ -85,20 +85,33 @@ impl Site {
         let work = pieces.map(|(number, ((hidden, output), moments))| {
             move || wide(|| self.forward_piece(number * frames, hidden, output, moments))
         });
-        let rate: f64 = side_by_side(work).into_iter().sum();
-        (moments, rate * self.share())
+        let mut rates = vec![0f64; channels];
+        for piece in side_by_side(work) {
+            rates.iter_mut().zip(piece).for_each(|(sum, term)| *sum += f64::from(term));
+        }
+        (moments, rates.into_iter().map(|rate| (rate * self.share()) as f32).collect())
     }
 
-    /// The piece's divergences, summed.
-    #[inline(always)]
-    fn forward_piece(&self, first: usize, hidden: &[f32], output: &mut [f32], moments: &mut [Moments]) -> f64 {
-        let channels = self.channels();
+    /// ε from frame `first` on.
+    fn normals(&self, first: usize) -> Option<Normals> {
         let mut normals = self.normals.clone();
+        if let Some(normals) = &mut normals {
+            normals.seek(first, self.channels());
+        }
+        normals
+    }
+
+    /// The piece's divergences, summed by channel.
+    #[inline(always)]
+    fn forward_piece(&self, first: usize, hidden: &[f32], output: &mut [f32], moments: &mut [Moments]) -> Vec<f32> {
+        let channels = self.channels();
+        let mut normals = self.normals(first);
         let (mut rate, mut drawn) = (vec![0f32; channels], vec![0f32; channels]);
-        normals.seek(first, channels);
         let rows = hidden.chunks_exact(channels).zip(output.chunks_exact_mut(channels)).zip(moments);
         for (number, ((hidden, output), moments)) in rows.enumerate() {
-            normals.fill(&mut drawn);
+            if let Some(normals) = &mut normals {
+                normals.fill(&mut drawn);
+            }
             if self.is_real(first + number) {
                 *moments = Moments::of(hidden, self.epsilon);
                 self.parameters.forward(hidden, *moments, &drawn, output, &mut rate);
@@ -106,22 +119,23 @@ impl Site {
                 output.fill(0.0);
             }
         }
-        rate.into_iter().map(f64::from).sum()
+        rate
     }
 
-    /// Writes the gradient by the hidden states into `output`, from the one that `arrives` by z, if any, and the one by the
-    /// rate.
+    /// Writes the gradient by the hidden states into `output`, from the one that `arrives` by z, if any, and the one by each
+    /// channel's rate.
     pub fn backward(
         &self,
         hidden: &[f32],
         moments: &[Moments],
         arrives: Option<&[f32]>,
-        by_rate: f64,
+        by_rate: &[f32],
         output: &mut [f32],
         threads: usize,
     ) -> Slopes {
         let channels = self.channels();
-        let share = (by_rate * self.share()) as f32;
+        let share: Vec<f32> = by_rate.iter().map(|&slope| (f64::from(slope) * self.share()) as f32).collect();
+        let share = share.as_slice();
         let frames = per_thread(moments.len(), threads);
         let pieces = (hidden.chunks(frames * channels).zip(output.chunks_mut(frames * channels)))
             .zip(moments.chunks(frames))
@@ -141,18 +155,19 @@ impl Site {
         first: usize,
         hidden: &[f32],
         moments: &[Moments],
-        (arrives, share): (Option<&[f32]>, f32),
+        (arrives, share): (Option<&[f32]>, &[f32]),
         output: &mut [f32],
     ) -> Slopes {
         let channels = self.channels();
-        let mut normals = self.normals.clone();
+        let mut normals = self.normals(first);
         let nothing = vec![0f32; channels];
         let mut scratch = Scratch { drawn: nothing.clone(), standard: nothing.clone(), by_standard: nothing.clone() };
         let mut slopes = Slopes::new(channels);
-        normals.seek(first, channels);
         let rows = hidden.chunks_exact(channels).zip(output.chunks_exact_mut(channels)).zip(moments);
         for (number, ((hidden, output), &moments)) in rows.enumerate() {
-            normals.fill(&mut scratch.drawn);
+            if let Some(normals) = &mut normals {
+                normals.fill(&mut scratch.drawn);
+            }
             if self.is_real(first + number) {
                 let arrives = arrives.map_or(nothing.as_slice(), |arrives| &arrives[number * channels..][..channels]);
                 self.parameters.backward(hidden, moments, (arrives, share), &mut scratch, &mut slopes);
@@ -200,12 +215,13 @@ impl Parameters {
         &self,
         hidden: &[f32],
         moments: Moments,
-        (arrives, share): (&[f32], f32),
+        (arrives, share): (&[f32], &[f32]),
         scratch: &mut Scratch,
         slopes: &mut Slopes,
     ) {
         let count = self.w.len();
         let (hidden, arrives, drawn) = (&hidden[..count], &arrives[..count], &scratch.drawn[..count]);
+        let share = &share[..count];
         let (x, by_x) = (&mut scratch.standard[..count], &mut scratch.by_standard[..count]);
         let [gamma, _, w, b, a, s] = self.slices(count);
         let (by_gamma, by_beta) = (&mut slopes.gamma[..count], &mut slopes.beta[..count]);
@@ -217,8 +233,8 @@ impl Parameters {
             let sigma = exp(a[c] * standard + s[c]);
             let noise = sigma * drawn[c];
             let by_sample = arrives[c] * gamma[c];
-            let by_mean = by_sample + share * mean;
-            let by_log = by_sample * noise + share * (sigma * sigma - 1.0);
+            let by_mean = by_sample + share[c] * mean;
+            let by_log = by_sample * noise + share[c] * (sigma * sigma - 1.0);
             by_gamma[c] += arrives[c] * (mean + noise);
             by_beta[c] += arrives[c];
             by_w[c] += by_mean * standard;

@@ -3,13 +3,13 @@
 //! Kumar, Narang and Lall, "KL Regularized Normalization Framework for Low Resource Tasks", arXiv 2212.11275, give the
 //! idea; the equations are klang's:
 //!
-//! 1. x̂ = (h − m) / √(v + ε), with m, v over the channels of a frame;
+//! 1. x̂ = (h − m) / √(v + ε), with m, v over the channels of a frame, or other [`Statistics`];
 //! 2. u | x̂ ~ N(μ, diag σ²), μ = w ⊙ x̂ + b, log σ = a ⊙ x̂ + s;
 //! 3. r(u) = N(0, I); KL per channel = ½ (μ² + σ² − 1) − log σ, in nats;
 //! 4. z = γ ⊙ u + β, with u = μ + σ ⊙ ε in training and u = μ in evaluation.
 //!
-//! In evaluation that is γw ⊙ x̂ + (γb + β): a plain LayerNorm, and computed as one. With a `rank`, μ also has a low-rank term
-//! U tanh(V x̂), which no LayerNorm has.
+//! In evaluation that is γw ⊙ x̂ + (γb + β): over a frame's channels a plain LayerNorm, and computed as one. With a `rank`, μ
+//! also has a low-rank term U tanh(V x̂), which no LayerNorm has; with a `sigma_rank`, log σ has one.
 
 use std::collections::BTreeSet;
 
@@ -17,19 +17,12 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::layer_norm::affine_layer_norm;
-use super::{Layers, Normed, Site};
+use super::statistics::{Standardised, Standardiser, Statistics};
+use super::{Layers, Normed, Placement, Site};
 use crate::error::Result;
 use crate::frames::Frames;
 use crate::noise::Noise;
 use crate::parameters::Path;
-
-/// Over what mean and variance are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Statistics {
-    /// The channels of a frame, as LayerNorm.
-    Layer,
-}
 
 /// What log σ depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +46,16 @@ pub struct KlNormConfig {
     pub statistics: Statistics,
     /// What log σ depends on.
     pub log_sigma: LogSigma,
+    /// `group`: groups of channels; divides the width.
+    pub groups: i64,
+    /// `batch`: the share of the newest update in the running estimates.
+    pub momentum: f64,
     /// Inner width of the mean's low-rank term; 0 for none. U starts at zero.
     pub rank: i64,
+    /// The same of log σ's.
+    pub sigma_rank: i64,
+    /// Whether training draws u; otherwise u = μ, and σ shapes the rate alone.
+    pub noise: bool,
     /// σ at the start, in units of the standardised channel; above 0, at most 1.
     pub sigma_init: f64,
 }
@@ -66,20 +67,24 @@ impl Default for KlNormConfig {
             layers: Layers::ALL,
             statistics: Statistics::Layer,
             log_sigma: LogSigma::Affine,
+            groups: 16,
+            momentum: 0.1,
             rank: 0,
+            sigma_rank: 0,
+            noise: true,
             sigma_init: 0.05,
         }
     }
 }
 
 impl KlNormConfig {
-    pub(super) fn covers(&self, site: Site, layer: usize) -> bool {
-        self.sites.contains(&site) && (site == Site::Encoder || self.layers.contains(layer))
+    pub(super) fn placement(&self) -> Placement<'_> {
+        Placement { sites: &self.sites, layers: &self.layers }
     }
 }
 
 /// KL-Norm at one site. Parameters: `gamma`, `beta`, `w`, `b`, `s` and, with an affine log σ, `a`, each (channel); with a
-/// low-rank term `u` (channel, rank) and `v` (rank, channel). All fp32.
+/// low-rank mean `u` (channel, rank) and `v` (rank, channel), with a low-rank log σ `sigma_u` and `sigma_v`. All fp32.
 #[derive(Debug)]
 pub struct KlNorm {
     pub(super) gamma: Tensor,
@@ -88,11 +93,13 @@ pub struct KlNorm {
     pub(super) b: Tensor,
     pub(super) a: Option<Tensor>,
     pub(super) s: Tensor,
+    pub(super) noise: bool,
     low_rank: Option<LowRank>,
-    pub(super) epsilon: f64,
+    sigma_low_rank: Option<LowRank>,
+    standardiser: Standardiser,
 }
 
-/// U tanh(V x̂): what of the mean no scaling of channels can say.
+/// U tanh(V x̂): what no scaling of channels can say.
 #[derive(Debug)]
 struct LowRank {
     up: Tensor,   // U (channel, rank)
@@ -100,6 +107,17 @@ struct LowRank {
 }
 
 impl LowRank {
+    /// The term of this inner width, its parameters `PREFIXu` and `PREFIXv`; none for 0.
+    fn new(path: &Path, prefix: &str, channels: i64, rank: i64) -> Result<Option<LowRank>> {
+        if rank == 0 {
+            return Ok(None);
+        }
+        Ok(Some(LowRank {
+            up: path.parameter(&format!("{prefix}u"), &[channels, rank])?,
+            down: path.parameter(&format!("{prefix}v"), &[rank, channels])?,
+        }))
+    }
+
     fn forward(&self, standard: &Tensor) -> Result<Tensor> {
         let inner = standard.f_linear(&self.down, None::<&Tensor>)?.f_tanh()?;
         Ok(inner.f_linear(&self.up, None::<&Tensor>)?)
@@ -123,47 +141,47 @@ impl KlNorm {
                 LogSigma::Affine => Some(channel("a")?),
             },
             s: channel("s")?,
-            low_rank: match config.rank {
-                0 => None,
-                rank => Some(LowRank {
-                    up: path.parameter("u", &[channels, rank])?,
-                    down: path.parameter("v", &[rank, channels])?,
-                }),
-            },
-            epsilon,
+            noise: config.noise,
+            low_rank: LowRank::new(path, "", channels, config.rank)?,
+            sigma_low_rank: LowRank::new(path, "sigma_", channels, config.sigma_rank)?,
+            standardiser: Standardiser::new(path, config.statistics, config.groups, channels, epsilon)?,
         })
     }
 
-    /// Evaluation: u = μ, folded into one LayerNorm, so that w = 1, b = 0 gives the pretrained one bit for bit.
+    /// Evaluation: u = μ. Over a frame's channels it is folded into one LayerNorm, so that w = 1, b = 0 gives the pretrained
+    /// one bit for bit.
     ///
     /// # Errors
     /// When libtorch refuses the shapes.
-    pub fn forward_mean(&self, hidden: &Tensor) -> Result<Tensor> {
+    pub fn forward_mean(&self, hidden: &Tensor, frames: &Frames) -> Result<Tensor> {
         let Folded { weight, bias } = self.fold()?;
-        let normed = affine_layer_norm(hidden, &weight, &bias, self.epsilon)?;
-        match &self.low_rank {
-            Some(low_rank) => {
-                let term = low_rank.forward(&self.standardise(hidden)?)?.f_mul(&self.gamma)?;
-                Ok(normed.f_add(&term.f_to_kind(hidden.kind())?)?)
-            }
-            None => Ok(normed),
+        let folds = self.standardiser.statistics() == Statistics::Layer;
+        if folds && self.low_rank.is_none() {
+            return affine_layer_norm(hidden, &weight, &bias, self.epsilon());
         }
+        let standard = self.standardiser.forward(hidden, frames, false)?.standard;
+        let normed = if folds {
+            affine_layer_norm(hidden, &weight, &bias, self.epsilon())?.f_to_kind(Kind::Float)?
+        } else {
+            bias.f_addcmul(&weight, &standard)?
+        };
+        let normed = match &self.low_rank {
+            Some(low_rank) => normed.f_addcmul(&self.gamma, &low_rank.forward(&standard)?)?,
+            None => normed,
+        };
+        Ok(normed.f_to_kind(hidden.kind())?)
     }
 
-    /// x̂, in fp32.
-    fn standardise(&self, hidden: &Tensor) -> Result<Tensor> {
-        let hidden = hidden.f_to_kind(Kind::Float)?;
-        Ok(hidden.f_layer_norm(self.gamma.size(), None::<&Tensor>, None, self.epsilon, true)?)
-    }
-
-    /// Training: u = μ + σ ⊙ ε, with ε from `noise`, and the rate over real frames.
+    /// Training: u = μ + σ ⊙ ε, with ε from `noise`, and the rate of each channel over real frames.
     ///
     /// # Errors
     /// When libtorch refuses the shapes.
     pub fn forward_noisy(&self, hidden: &Tensor, frames: &Frames, noise: &Noise) -> Result<Normed> {
-        match &self.low_rank {
-            Some(_) => self.written_out(hidden, frames, noise),
-            None => self.forward_function(hidden, frames, noise),
+        let plain = self.low_rank.is_none() && self.sigma_low_rank.is_none();
+        if plain && self.standardiser.statistics() == Statistics::Layer {
+            self.forward_function(hidden, frames, noise)
+        } else {
+            self.written_out(hidden, frames, noise)
         }
     }
 
@@ -171,21 +189,35 @@ impl KlNorm {
     fn written_out(&self, hidden: &Tensor, frames: &Frames, noise: &Noise) -> Result<Normed> {
         let kind = hidden.kind();
         // Statistics, noise and KL stay in fp32: the square of a bf16 number keeps two digits.
-        let standard = self.standardise(hidden)?;
-        let mean = self.b.f_addcmul(&self.w, &standard)?; // μ (batch, frame, channel)
-        let mean = match &self.low_rank {
-            Some(low_rank) => mean.f_add(&low_rank.forward(&standard)?)?,
-            None => mean,
+        let Standardised { standard, moments } = self.standardiser.forward(hidden, frames, true)?;
+        let plus = |term: Tensor, low_rank: &Option<LowRank>| -> Result<Tensor> {
+            match low_rank {
+                Some(low_rank) => Ok(term.f_add(&low_rank.forward(&standard)?)?),
+                None => Ok(term),
+            }
         };
+        let mean = plus(self.b.f_addcmul(&self.w, &standard)?, &self.low_rank)?; // μ (batch, frame, channel)
         let log_sigma = match &self.a {
             Some(a) => self.s.f_addcmul(a, &standard)?, // (batch, frame, channel)
             None => self.s.shallow_clone(),             // (channel)
         };
+        let log_sigma = plus(log_sigma, &self.sigma_low_rank)?;
         let sigma = log_sigma.f_exp()?;
-        let sample = mean.f_addcmul(&sigma, &noise.normal_like(&mean)?)?; // u
-        let rate = frames.mean(&divergence(&mean, &sigma, &log_sigma)?.f_mean_dim(-1, false, Kind::Float)?)?;
+        let rate = frames.mean_of_channels(&divergence(&mean, &sigma, &log_sigma)?)?;
+        let sample = match self.noise {
+            true => mean.f_addcmul(&sigma, &noise.normal_like(&mean)?)?, // u
+            false => mean,
+        };
         let hidden = self.beta.f_addcmul(&self.gamma, &sample)?.f_to_kind(kind)?; // z
-        Ok(Normed { hidden, rate: Some(rate) })
+        Ok(Normed { hidden, rate: Some(rate), moments })
+    }
+
+    pub(super) fn standardiser(&self) -> &Standardiser {
+        &self.standardiser
+    }
+
+    pub(super) fn epsilon(&self) -> f64 {
+        self.standardiser.epsilon()
     }
 
     /// The LayerNorm that equals this norm in evaluation, but for a low-rank term: γw and γb + β.
@@ -262,7 +294,7 @@ mod tests {
         let hidden = Tensor::randn([2, 5, 8], (Kind::Float, Device::Cpu)) * 3.0 + 1.0;
         let standard = hidden.layer_norm([8], None::<&Tensor>, None, 1e-5, false);
         let written_out = &norm.gamma * (&norm.w * &standard + &norm.b) + &norm.beta;
-        let difference = (norm.forward_mean(&hidden).unwrap() - &written_out).abs().max();
+        let difference = (norm.forward_mean(&hidden, &all_valid(&hidden)).unwrap() - &written_out).abs().max();
         // Values below 4 in magnitude, three roundings more on one side: 4 × 3 × 2⁻²⁴ < 1e-6.
         assert!(f64::try_from(difference).unwrap() < 1e-6);
     }
@@ -277,7 +309,7 @@ mod tests {
         });
         let hidden = Tensor::randn([2, 7, 16], (Kind::Float, Device::Cpu));
         let layer_norm = hidden.layer_norm([16], Some(&norm.gamma), Some(&norm.beta), 1e-5, true);
-        assert!(norm.forward_mean(&hidden).unwrap().equal(&layer_norm));
+        assert!(norm.forward_mean(&hidden, &all_valid(&hidden)).unwrap().equal(&layer_norm));
     }
 
     #[test]
@@ -287,7 +319,8 @@ mod tests {
         let frames = 40_000;
         let hidden = Tensor::randn([1, 1, 4], (Kind::Float, Device::Cpu)).repeat([1, frames, 1]);
         let normed = norm.forward_noisy(&hidden, &all_valid(&hidden), &noise()).unwrap();
-        let mean = norm.forward_mean(&hidden.narrow(1, 0, 1)).unwrap();
+        let first = hidden.narrow(1, 0, 1);
+        let mean = norm.forward_mean(&first, &all_valid(&first)).unwrap();
         let sigma = &norm.gamma * norm.s.exp();
         // Standard error of a mean of n draws is σ/√n, of a standard deviation σ/√(2n); six of them, over 8 comparisons.
         let bound = 6.0 / (frames as f64).sqrt();
@@ -308,8 +341,8 @@ mod tests {
             let inputs: Vec<Tensor> =
                 store.named().into_iter().map(|(_, tensor)| tensor).chain([hidden.shallow_clone()]).collect();
             let run = |normed: Normed, z: f64, rate: f64| {
-                let objective =
-                    (&normed.hidden * &direction).sum(Kind::Float) * z + normed.rate.as_ref().unwrap() * rate;
+                let objective = (&normed.hidden * &direction).sum(Kind::Float) * z
+                    + normed.rate.as_ref().unwrap().mean(Kind::Float) * rate;
                 let gradients = Tensor::run_backward(&[objective], &inputs, false, false);
                 ([normed.hidden.detach() * direction.abs().sign(), normed.rate.unwrap().detach()], gradients)
             };
@@ -350,15 +383,15 @@ mod tests {
         let hidden = Tensor::randn([2, 6, 8], (Kind::Float, Device::Cpu));
         let frames = Frames::new(vec![6, 2], 6, Device::Cpu).unwrap();
         let rate = norm.forward_noisy(&hidden, &frames, &noise()).unwrap().rate.unwrap();
-        let one_by_one: f64 = [(0i64, 6i64), (1, 2)]
+        let one_by_one: Tensor = [(0i64, 6i64), (1, 2)]
             .iter()
             .map(|&(row, length)| {
                 let row = hidden.narrow(0, row, 1).narrow(1, 0, length).copy();
                 let alone = norm.forward_noisy(&row, &all_valid(&row), &noise()).unwrap().rate.unwrap();
-                f64::try_from(alone).unwrap() * length as f64
+                alone * length as f64
             })
             .sum();
         // Eight frames of rates below 10 nats, summed in another order: 8 × 10 × 2⁻²⁴ < 1e-5.
-        assert!((f64::try_from(rate).unwrap() - one_by_one / 8.0).abs() < 1e-5);
+        assert!((rate - one_by_one / 8.0).abs().max().double_value(&[]) < 1e-5);
     }
 }

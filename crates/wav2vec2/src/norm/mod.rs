@@ -4,6 +4,8 @@ mod function;
 mod fused;
 mod kl_norm;
 mod layer_norm;
+mod plain;
+mod statistics;
 
 use std::collections::BTreeSet;
 
@@ -16,8 +18,10 @@ use crate::noise::Noise;
 use crate::parameters::Path;
 
 pub(crate) use kl_norm::fold;
-pub use kl_norm::{KlNorm, KlNormConfig, LogSigma, Statistics};
+pub use kl_norm::{KlNorm, KlNormConfig, LogSigma};
 pub use layer_norm::LayerNorm;
+pub use plain::{PlainNorm, PlainNormConfig};
+pub use statistics::{Moments, Standardiser, Statistics};
 
 /// A place in the transformer that carries a normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,6 +65,40 @@ impl Layers {
     }
 }
 
+/// Where a normalisation stands; LayerNorm elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placement<'a> {
+    sites: &'a BTreeSet<Site>,
+    layers: &'a Layers,
+}
+
+impl Placement<'_> {
+    fn covers(&self, site: Site, layer: usize) -> bool {
+        self.sites.contains(&site) && (site == Site::Encoder || self.layers.contains(layer))
+    }
+
+    /// Checks it for a model of `layers` blocks.
+    fn check(&self, layers: usize) -> Result<()> {
+        if self.sites.is_empty() {
+            return refuse("norm.sites", "empty", "at least one of attention, feed_forward, encoder");
+        }
+        if let Layers::Listed(listed) = self.layers {
+            let inside = self.sites.iter().any(|&site| site != Site::Encoder);
+            if let Some(layer) = listed.iter().find(|&&layer| layer >= layers) {
+                return refuse("norm.layers", layer, &format!("block numbers 0 to {}", layers - 1));
+            }
+            if listed.is_empty() && inside {
+                return refuse("norm.layers", "empty", "`all`, or at least one block number");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse<T>(key: &'static str, given: impl ToString, allowed: &str) -> Result<T> {
+    Err(Error::Config { key, given: given.to_string(), allowed: allowed.into() })
+}
+
 /// The normalisation of a model, and where it stands; LayerNorm elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -70,12 +108,32 @@ pub enum NormConfig {
     LayerNorm,
     /// KL-Norm at the listed sites.
     KlNorm(KlNormConfig),
+    /// Batch norm at the listed sites.
+    BatchNorm(PlainNormConfig),
+    /// Instance norm at the listed sites.
+    InstanceNorm(PlainNormConfig),
+    /// Group norm at the listed sites.
+    GroupNorm(PlainNormConfig),
+    /// RMSNorm at the listed sites.
+    RmsNorm(PlainNormConfig),
 }
 
 impl NormConfig {
     /// Whether every site is a plain LayerNorm.
     pub fn is_layer_norm(&self) -> bool {
         matches!(self, NormConfig::LayerNorm)
+    }
+
+    /// Its name, as people write it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            NormConfig::LayerNorm => "LayerNorm",
+            NormConfig::KlNorm(_) => "KL-Norm",
+            NormConfig::BatchNorm(_) => "BatchNorm",
+            NormConfig::InstanceNorm(_) => "InstanceNorm",
+            NormConfig::GroupNorm(_) => "GroupNorm",
+            NormConfig::RmsNorm(_) => "RMSNorm",
+        }
     }
 
     /// Whether every site equals a LayerNorm in evaluation, so that a stock model can hold it.
@@ -85,43 +143,75 @@ impl NormConfig {
     pub fn folds(&self) -> std::result::Result<(), &'static str> {
         match self {
             NormConfig::LayerNorm => Ok(()),
-            NormConfig::KlNorm(config) if config.rank == 0 => Ok(()),
-            NormConfig::KlNorm(_) => {
+            NormConfig::KlNorm(config) if config.rank > 0 => {
                 Err("KL-Norm with a low-rank mean (norm.rank) is no LayerNorm and cannot be folded")
             }
+            NormConfig::KlNorm(config) if config.statistics != Statistics::Layer => Err(
+                "KL-Norm over other statistics than a frame's (norm.statistics) is no LayerNorm and cannot be folded",
+            ),
+            NormConfig::KlNorm(_) => Ok(()),
+            NormConfig::BatchNorm(_)
+            | NormConfig::InstanceNorm(_)
+            | NormConfig::GroupNorm(_)
+            | NormConfig::RmsNorm(_) => Err("this normalisation (norm.kind) is no LayerNorm and cannot be folded"),
         }
     }
 
-    /// Checks the values, for a model of `layers` blocks.
-    pub(crate) fn check(&self, layers: usize) -> Result<()> {
-        let NormConfig::KlNorm(config) = self else { return Ok(()) };
-        let refuse = |key, given: String, allowed: String| Err(Error::Config { key, given, allowed });
-        if config.sites.is_empty() {
-            return refuse("norm.sites", "empty".into(), "at least one of attention, feed_forward, encoder".into());
+    /// The share of the newest update in running estimates.
+    pub fn momentum(&self) -> f64 {
+        match (self, self.plain()) {
+            (NormConfig::KlNorm(config), _) => config.momentum,
+            (_, Some((_, config))) => config.momentum,
+            (_, None) => 0.0,
         }
-        if let Layers::Listed(listed) = &config.layers {
-            let inside = config.sites.iter().any(|&site| site != Site::Encoder);
-            if let Some(layer) = listed.iter().find(|&&layer| layer >= layers) {
-                return refuse("norm.layers", layer.to_string(), format!("block numbers 0 to {}", layers - 1));
+    }
+
+    /// The statistics and the shape of what is nothing but them.
+    fn plain(&self) -> Option<(Statistics, &PlainNormConfig)> {
+        match self {
+            NormConfig::LayerNorm | NormConfig::KlNorm(_) => None,
+            NormConfig::BatchNorm(config) => Some((Statistics::Batch, config)),
+            NormConfig::InstanceNorm(config) => Some((Statistics::Instance, config)),
+            NormConfig::GroupNorm(config) => Some((Statistics::Group, config)),
+            NormConfig::RmsNorm(config) => Some((Statistics::Rms, config)),
+        }
+    }
+
+    /// Checks the values, for a model of `layers` blocks of `width` channels.
+    pub(crate) fn check(&self, layers: usize, width: i64) -> Result<()> {
+        let (placement, statistics, groups, momentum) = match (self, self.plain()) {
+            (NormConfig::KlNorm(config), _) => {
+                for (key, rank) in [("norm.rank", config.rank), ("norm.sigma_rank", config.sigma_rank)] {
+                    if !(0..=1024).contains(&rank) {
+                        return refuse(key, rank, "0 (none) to 1024");
+                    }
+                }
+                if !(config.sigma_init > 0.0 && config.sigma_init <= 1.0) {
+                    return refuse("norm.sigma_init", config.sigma_init, "above 0, at most 1");
+                }
+                (config.placement(), config.statistics, config.groups, config.momentum)
             }
-            if listed.is_empty() && inside {
-                return refuse("norm.layers", "empty".into(), "`all`, or at least one block number".into());
-            }
+            (_, Some((statistics, config))) => (config.placement(), statistics, config.groups, config.momentum),
+            (_, None) => return Ok(()),
+        };
+        if statistics == Statistics::Group && (groups < 1 || width % groups != 0) {
+            return refuse("norm.groups", groups, &format!("a divisor of the width, {width}"));
         }
-        if !(0..=1024).contains(&config.rank) {
-            return refuse("norm.rank", config.rank.to_string(), "0 (none) to 1024".into());
+        if statistics == Statistics::Batch && !(momentum > 0.0 && momentum <= 1.0) {
+            return refuse("norm.momentum", momentum, "above 0, at most 1");
         }
-        if !(config.sigma_init > 0.0 && config.sigma_init <= 1.0) {
-            return refuse("norm.sigma_init", config.sigma_init.to_string(), "above 0, at most 1".into());
-        }
-        Ok(())
+        placement.check(layers)
     }
 
     /// Builds the normalisation of one site under `path`.
     pub(crate) fn build(&self, path: &Path, site: Site, layer: usize, channels: i64, epsilon: f64) -> Result<Norm> {
-        match self {
-            NormConfig::KlNorm(config) if config.covers(site, layer) => {
-                Ok(Norm::Kl(KlNorm::new(&(path / KL_NORM), config, channels, epsilon)?))
+        match (self, self.plain()) {
+            (NormConfig::KlNorm(config), _) if config.placement().covers(site, layer) => {
+                Ok(Norm::Kl(Box::new(KlNorm::new(&(path / KL_NORM), config, channels, epsilon)?)))
+            }
+            (_, Some((statistics, config))) if config.placement().covers(site, layer) => {
+                let path = path / PLAIN_NORM;
+                Ok(Norm::Plain(PlainNorm::new(&path, statistics, config, channels, epsilon)?))
             }
             _ => Ok(Norm::Layer(LayerNorm::new(path, channels, epsilon)?)),
         }
@@ -130,14 +220,30 @@ impl NormConfig {
 
 /// The part of a parameter's name that says it is KL-Norm's own.
 pub(crate) const KL_NORM: &str = "kl_norm";
+/// The same of a plain normalisation that is no LayerNorm.
+pub(crate) const PLAIN_NORM: &str = "plain_norm";
+
+/// The site that a normalisation's own parameter belongs to, with what marks it (`….layer_norm.kl_norm`), and its name there.
+pub(crate) fn own_part(name: &str) -> Option<(&str, &str)> {
+    let (own, part) = name.rsplit_once('.')?;
+    site_of(own).map(|_| (own, part))
+}
+
+/// The stock name of the site of what [`own_part`] gives.
+pub(crate) fn site_of(own: &str) -> Option<&str> {
+    let (site, mark) = own.rsplit_once('.')?;
+    [KL_NORM, PLAIN_NORM].contains(&mark).then_some(site)
+}
 
 /// The normalisation at one site.
 #[derive(Debug)]
 pub enum Norm {
     /// LayerNorm.
     Layer(LayerNorm),
+    /// A plain one that is no LayerNorm.
+    Plain(PlainNorm),
     /// KL-Norm.
-    Kl(KlNorm),
+    Kl(Box<KlNorm>),
 }
 
 /// What a normalisation gives.
@@ -145,8 +251,10 @@ pub enum Norm {
 pub struct Normed {
     /// (batch, frame, channel), in the input's kind.
     pub hidden: Tensor,
-    /// KL-Norm in training: the mean rate over channels and real frames, in nats per channel, a scalar with its gradient.
+    /// KL-Norm in training: the mean rate over real frames (channel), in nats, with its gradient.
     pub rate: Option<Tensor>,
+    /// In training, what running estimates are to follow.
+    pub moments: Option<Moments>,
 }
 
 impl Norm {
@@ -155,12 +263,40 @@ impl Norm {
     /// # Errors
     /// When libtorch refuses the shapes.
     pub fn forward(&self, hidden: &Tensor, frames: &Frames, noise: Option<&Noise>) -> Result<Normed> {
-        match self {
-            Norm::Layer(norm) => Ok(Normed { hidden: norm.forward(hidden)?, rate: None }),
-            Norm::Kl(norm) => match noise {
-                Some(noise) => norm.forward_noisy(hidden, frames, noise),
-                None => Ok(Normed { hidden: norm.forward_mean(hidden)?, rate: None }),
-            },
+        let evaluated = |hidden| Normed { hidden, rate: None, moments: None };
+        match (self, noise) {
+            (Norm::Layer(norm), _) => Ok(evaluated(norm.forward(hidden)?)),
+            (Norm::Plain(norm), noise) => norm.forward(hidden, frames, noise.is_some()),
+            (Norm::Kl(norm), Some(noise)) => norm.forward_noisy(hidden, frames, noise),
+            (Norm::Kl(norm), None) => Ok(evaluated(norm.forward_mean(hidden, frames)?)),
         }
+    }
+
+    /// Has running estimates follow what an update saw.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn follow(&self, moments: &Moments, momentum: f64) -> Result<()> {
+        match self {
+            Norm::Layer(_) => Ok(()),
+            Norm::Plain(norm) => norm.standardiser().follow(moments, momentum),
+            Norm::Kl(norm) => norm.standardiser().follow(moments, momentum),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_norms_own_names_split_into_site_and_part() {
+        for mark in [KL_NORM, PLAIN_NORM] {
+            let own = format!("wav2vec2.encoder.layers.3.layer_norm.{mark}");
+            let name = format!("{own}.gamma");
+            assert_eq!(own_part(&name), Some((own.as_str(), "gamma")));
+            assert_eq!(site_of(&own), Some("wav2vec2.encoder.layers.3.layer_norm"));
+        }
+        assert_eq!(own_part("wav2vec2.encoder.layers.3.layer_norm.weight"), None);
     }
 }
