@@ -31,24 +31,56 @@ pub fn interval95(units: &[Counts], resamples: u32, seed: u64, name: &str) -> Op
     if units.len() < 2 {
         return None;
     }
-    // Only these two numbers of a unit matter; sorted, the order of arrival does not.
-    let mut units: Vec<(u64, u64)> = units.iter().map(|c| (c.reference_length, c.errors())).collect();
-    units.sort_unstable();
-    let mut rng = ChaCha8Rng::from_seed(key(seed, name));
-    let mut rates: Vec<f64> = (0..resamples).filter_map(|_| resampled_rate(&units, &mut rng)).collect();
-    rates.sort_unstable_by(f64::total_cmp);
-    Some([quantile(&rates, 0.025)?, quantile(&rates, 0.975)?])
+    // Only these two numbers of a unit matter.
+    let rows = units.iter().flat_map(|c| [c.reference_length, c.errors()]).collect();
+    let mut resampling = Resampling::new(rows, 2, key(seed, name));
+    let rates = (0..resamples).filter_map(|_| match *resampling.draw() {
+        [length, errors] => rate(length, errors),
+        _ => None,
+    });
+    middle95(rates.collect())
 }
 
-fn resampled_rate(units: &[(u64, u64)], rng: &mut ChaCha8Rng) -> Option<f64> {
-    let (mut length, mut errors) = (0, 0);
-    for _ in units {
-        let drawn = units[rng.random_range(0..units.len())];
-        length += drawn.0;
-        errors += drawn.1;
-    }
-    // Which kind of error it is does not matter to the rate.
+/// Errors over reference units. Which kind of error it is does not matter to the rate.
+pub(crate) fn rate(length: u64, errors: u64) -> Option<f64> {
     Counts { reference_length: length, substitutions: errors, ..Counts::default() }.rate()
+}
+
+/// Draws of rows with replacement, as many as there are, summed column by column.
+pub(crate) struct Resampling {
+    /// Row by row.
+    rows: Vec<u64>,
+    sums: Vec<u64>,
+    rng: ChaCha8Rng,
+}
+
+impl Resampling {
+    /// Of rows of `width` numbers each, one behind the other. Sorted, the order of arrival does not matter.
+    pub(crate) fn new(rows: Vec<u64>, width: usize, key: [u8; 32]) -> Self {
+        let mut sorted: Vec<&[u64]> = rows.chunks_exact(width).collect();
+        sorted.sort_unstable();
+        Self { rows: sorted.concat(), sums: vec![0; width], rng: ChaCha8Rng::from_seed(key) }
+    }
+
+    /// The sums of the next draw.
+    pub(crate) fn draw(&mut self) -> &[u64] {
+        let width = self.sums.len();
+        let rows = self.rows.len() / width;
+        self.sums.fill(0);
+        for _ in 0..rows {
+            let start = self.rng.random_range(0..rows) * width;
+            for (sum, number) in self.sums.iter_mut().zip(&self.rows[start..start + width]) {
+                *sum += number;
+            }
+        }
+        &self.sums
+    }
+}
+
+/// The middle 95 % of `values`, or `None` of none.
+pub(crate) fn middle95(mut values: Vec<f64>) -> Option<[f64; 2]> {
+    values.sort_unstable_by(f64::total_cmp);
+    Some([quantile(&values, 0.025)?, quantile(&values, 0.975)?])
 }
 
 /// Linear between the two nearest order statistics (type 7 of Hyndman and Fan, numpy's default).
@@ -61,7 +93,7 @@ fn quantile(sorted: &[f64], fraction: f64) -> Option<f64> {
 }
 
 /// A generator's key from (seed, purpose, name): the name by FNV-1a.
-fn key(seed: u64, name: &str) -> [u8; 32] {
+pub(crate) fn key(seed: u64, name: &str) -> [u8; 32] {
     let hash = name
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));

@@ -245,6 +245,19 @@ pub enum Error {
         /// A reference's id.
         example: String,
     },
+
+    /// The runs of one system, or the results of two, are not of the same utterances.
+    #[error("utterance {number} cannot be compared: {what}: {first} and {second}")]
+    Uncomparable {
+        /// Which utterance, counted from 1 in the order given.
+        number: usize,
+        /// What differs, and what is allowed.
+        what: &'static str,
+        /// How it is here, or in the first of two.
+        first: String,
+        /// How it is elsewhere, or in the second.
+        second: String,
+    },
 }
 
 fn list(first: &[String], count: usize) -> String {

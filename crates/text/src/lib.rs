@@ -6,6 +6,7 @@
 
 pub mod bootstrap;
 mod characters;
+pub mod compare;
 pub mod edit;
 mod error;
 pub mod normalise;
@@ -16,6 +17,10 @@ pub mod transcripts;
 pub mod vocabulary;
 
 pub use bootstrap::{Ci95Unit, interval95};
+pub use compare::{
+    CompareOptions, Comparison, DrawRuns, MatchedPairs, MeanRate, Segment, UtteranceRuns, compare, holm, mapsswe,
+    mean_rate, segments,
+};
 pub use edit::{Counts, Operation, align, count_errors};
 pub use error::Error;
 pub use normalise::{Normaliser, Punctuation, TextOptions, Units};
