@@ -17,6 +17,7 @@ mod prepare;
 mod pretrain;
 mod pretrained;
 mod recipe;
+mod regularisers;
 mod reproducible;
 mod resume;
 mod run_folder;

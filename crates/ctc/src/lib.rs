@@ -1,13 +1,15 @@
 //! Connectionist temporal classification (Graves et al. 2006): head, loss, feasibility, flat start, greedy decoding.
 
+mod bottleneck;
 mod flat_start;
 mod greedy;
 mod head;
 mod loss;
 
+pub use bottleneck::Bottleneck;
 pub use flat_start::{alignment_loss, even_alignment};
 pub use greedy::{GreedyPath, greedy};
-pub use head::CtcHead;
+pub use head::{BOTTLENECK, CtcHead, FoldedHead, HeadConfig, HeadOutput};
 pub use loss::{LossBatch, Reduction, ctc_loss, required_frames};
 
 /// Errors of this crate.

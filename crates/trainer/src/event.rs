@@ -1,6 +1,6 @@
 //! What a training says while it runs; the binary decides how it looks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::mem::Discriminant;
 
 use klang_text::Score;
@@ -83,6 +83,9 @@ pub struct UpdateReport {
     /// λ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_weight: Option<f64>,
+    /// What regularisers beside KL-Norm add to the loss, before their weights but for L2-SP.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub regularisers: BTreeMap<Regulariser, f64>,
     /// Learning rate.
     pub learning_rate: f64,
     /// Norm of the gradient before clipping.
@@ -100,6 +103,18 @@ pub struct UpdateReport {
     pub seconds: f64,
     /// Of these, seconds spent waiting for audio.
     pub waited_seconds: f64,
+}
+
+/// A regulariser whose part of the loss is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Regulariser {
+    /// L2-SP: its penalty.
+    L2Sp,
+    /// The bottleneck before the head: its rate, in nats per channel.
+    Bottleneck,
+    /// R-Drop: the passes' disagreement, reduced as the loss is.
+    RDrop,
 }
 
 /// What is measured of an update, by what is learnt.

@@ -20,6 +20,7 @@ mod optimiser;
 mod prepare;
 mod pretrain;
 mod recipe;
+mod regularise;
 mod replicas;
 mod run;
 mod schedule;
@@ -38,7 +39,7 @@ pub use data::{
 pub use device::{Compute, DeviceChoice, PrecisionChoice, cpu_has_bf16, has_nvidia_driver};
 pub use error::{Error, Result};
 pub use evaluate::{Behaviour, Evaluation, evaluate};
-pub use event::{Event, Measures, Observer, PretrainingMeasures, UpdateReport};
+pub use event::{Event, Measures, Observer, PretrainingMeasures, Regulariser, UpdateReport};
 pub use export::{ExportOptions, export};
 pub use model::{
     AudioSpec, ModelSource, ModelSpec, Reading, Recogniser, Recognition, RecognitionStages, Tune, TuneKind, TuneRecipe,
@@ -47,10 +48,11 @@ pub use model::{
 pub use prepare::Preparation;
 pub use pretrain::{HeldOut, PretrainingPreparation, Probed, pretrain};
 pub use recipe::{
-    AugmentRecipe, ChooseBy, ContrastiveRecipe, DataRecipe, DecodeMethod, DecodeRecipe, FreezeRecipe, MaskRecipe,
-    ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source, SourcePart,
-    SpanRecipe, Spectrum, TrainRecipe,
+    AugmentRecipe, BottleneckRecipe, ChooseBy, ContrastiveRecipe, DataRecipe, DecodeMethod, DecodeRecipe, FreezeRecipe,
+    MaskRecipe, ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source,
+    SourcePart, SpanRecipe, Spectrum, TrainRecipe,
 };
+pub use regularise::L2SpRecipe;
 pub use run::{DataLine, MetricsLine, RunFolder, read_metrics};
 pub use schedule::Schedule;
 pub use train::train;

@@ -227,6 +227,7 @@ mod tests {
             vocabulary: Vocabulary::from_texts(["abc d"]).unwrap(),
             audio: AudioSpec::default(),
             text: TextOptions::default(),
+            bottleneck: None,
         };
         Recogniser::random(spec, Compute { device: Device::Cpu, kind: Kind::Float, int8: false, threads }, 1).unwrap()
     }

@@ -13,8 +13,9 @@ use crate::evaluate::{Evaluation, evaluate};
 use crate::event::{Event, Measures, Observer, UpdateReport};
 use crate::model::{Recogniser, find_model, freeze};
 use crate::optimiser::AdamW;
-use crate::prepare::Preparation;
+use crate::prepare::{FreshModel, Preparation};
 use crate::recipe::Recipe;
+use crate::regularise::Anchored;
 use crate::replicas::Replicas;
 use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
 use crate::sites::SiteRate;
@@ -37,10 +38,11 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
     }
     let recipe = &*recipe;
     prepared.notes.iter().for_each(|note| observer.event(Event::Note(note)));
-    let (model, notes) = prepared.model(compute, recipe.seed)?;
+    let FreshModel { model, fresh, notes } = prepared.model(compute, recipe.seed)?;
     notes.iter().for_each(|note| observer.event(Event::Note(note)));
     let learnt = prepared.tune(recipe).learnt(&model);
     freeze(&model, &learnt)?;
+    let anchored = Anchored::new(recipe, &learnt, &fresh)?;
     let mut optimiser = AdamW::new(learnt, recipe.train.adamw()).scaled(|name| recipe.model.norm.rate_scale(name));
     let progress = match &run {
         Some(run) => SavedState::restore(run, &model.parameters(), &mut optimiser)?.unwrap_or_default(),
@@ -60,6 +62,7 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
         model: &model,
         run: &run,
         replicas,
+        anchored,
         optimiser,
         loading: training.loading.clone(),
         rates: Vec::new(),
@@ -93,6 +96,7 @@ struct FineTuning<'a> {
     model: &'a Recogniser,
     run: &'a RunFolder,
     replicas: Replicas<CtcLearner>,
+    anchored: Option<Anchored>,
     optimiser: AdamW,
     loading: LoaderSettings,
     /// Of the last update.
@@ -117,7 +121,7 @@ impl Task for FineTuning<'_> {
     }
 
     fn update(&mut self, done: u64, batches: Vec<LoadedBatch>, observer: &mut dyn Observer) -> Result<UpdateReport> {
-        let step = Step { replicas: &self.replicas, update: done };
+        let step = Step { replicas: &self.replicas, update: done, anchored: self.anchored.as_ref() };
         let StepOutcome { report, rates, left_out } = step.run(batches, &mut self.optimiser)?;
         for (id, why) in left_out {
             self.left_out += 1;
@@ -143,6 +147,7 @@ impl Task for FineTuning<'_> {
             rate: last.rate.map(|_| means.mean(|report| report.rate.unwrap_or(0.0))),
             rate_weight: last.rate_weight,
             rates: self.rates.iter().map(|rate| (rate.name(), rate.nats())).collect(),
+            regularisers: means.regularisers(),
             learning_rate: last.learning_rate,
             gradient_norm: means.mean(|report| report.gradient_norm),
             masked: means.mean(|report| report.masked),

@@ -1,5 +1,6 @@
 //! The training loop: epochs, batches, metrics, evaluations, states. What is learnt is a [`Task`]'s.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use tch::Tensor;
 use crate::data::{AudioCache, EpochPlan, Item, LoadedBatch, Loader, LoaderSettings};
 use crate::device::Compute;
 use crate::error::Result;
-use crate::event::{Event, Observer, Oddities, UpdateReport};
+use crate::event::{Event, Observer, Oddities, Regulariser, UpdateReport};
 use crate::model::AudioSpec;
 use crate::recipe::Recipe;
 use crate::run::{DataLine, MetricsLine, Progress, RunFolder, write_report};
@@ -296,6 +297,12 @@ impl<'a> Means<'a> {
     /// The mean of a number.
     pub fn mean(&self, value: impl Fn(&UpdateReport) -> f64) -> f64 {
         self.reports.iter().map(value).sum::<f64>() / self.reports.len().max(1) as f64
+    }
+
+    /// The mean of each regulariser's part.
+    pub fn regularisers(&self) -> BTreeMap<Regulariser, f64> {
+        let kinds = self.last().regularisers.into_keys();
+        kinds.map(|kind| (kind, self.mean(|report| report.regularisers.get(&kind).copied().unwrap_or(0.0)))).collect()
     }
 
     /// The last update.

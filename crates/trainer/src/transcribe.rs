@@ -87,8 +87,13 @@ impl Recogniser {
     pub(crate) fn transcript(&self, file: &Prepared, parts: Vec<Tensor>) -> Result<Transcript> {
         let logits = join(parts)?;
         let lengths = vec![logits.size()[0]];
-        let recognition =
-            Recognition { logits: logits.f_unsqueeze(0)?, lengths, sites: SiteOutcomes::default(), recomputed: None };
+        let recognition = Recognition {
+            logits: logits.f_unsqueeze(0)?,
+            lengths,
+            sites: SiteOutcomes::default(),
+            bottleneck: None,
+            recomputed: None,
+        };
         let text = self.read(&recognition)?.into_iter().map(|reading| reading.text).collect();
         Ok(Transcript { text, duration: file.duration, warnings: file.warnings.clone() })
     }

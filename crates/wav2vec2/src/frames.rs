@@ -140,7 +140,10 @@ impl Frames {
     }
 
     /// Mean of values (batch, frame, channel) over real frames: (channel).
-    pub(crate) fn mean_of_channels(&self, values: &Tensor) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// When libtorch refuses the shapes.
+    pub fn mean_of_channels(&self, values: &Tensor) -> Result<Tensor> {
         let values = self.zero_padding(values.shallow_clone())?;
         let sum = values.f_sum_dim_intlist([0i64, 1].as_slice(), false, values.kind())?;
         Ok(sum.f_div_scalar(self.count().max(1) as f64)?)

@@ -43,6 +43,11 @@ impl Linear {
         })
     }
 
+    /// The weight (output, input) and the bias (output).
+    pub fn parts(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
+    }
+
     /// Maps the last dimension of `input`.
     ///
     /// # Errors

@@ -120,11 +120,11 @@ fn the_rate_is_what_draws_from_the_posterior_say() {
         let standard = frame.layer_norm([CHANNELS], None::<&Tensor>, None::<&Tensor>, 1e-5, false);
         let mut log_sigma_value = golden["s"].shallow_clone();
         if log_sigma == LogSigma::Affine {
-            log_sigma_value = log_sigma_value + &golden["a"] * &standard;
+            log_sigma_value += &golden["a"] * &standard;
         }
         if sigma_rank > 0 {
             let inner = standard.matmul(&golden["sigma_v"].tr()).tanh();
-            log_sigma_value = log_sigma_value + inner.matmul(&golden["sigma_u"].tr());
+            log_sigma_value += inner.matmul(&golden["sigma_u"].tr());
         }
         let epsilon = (&u - &mean) / log_sigma_value.exp();
         // log q(u) − log r(u); the constants cancel.

@@ -41,6 +41,7 @@ fn forward(compute: klang_trainer::Compute) -> Result<String> {
         vocabulary: Vocabulary::from_texts(["abc"])?,
         audio: AudioSpec::default(),
         text: TextOptions::default(),
+        bottleneck: None,
     };
     let model = Recogniser::random(spec, compute, 1)?;
     let samples: Vec<f32> =

@@ -42,7 +42,7 @@ impl ModelSpec {
         let config = ModelConfig::read(&folder.join("config.json"))?;
         let text = text_options(folder)?;
         let audio = ModelSpec::read_audio(folder)?;
-        Ok(ModelSpec { config, vocabulary: read_vocabulary(source, checkpoint)?, audio, text })
+        Ok(ModelSpec { config, vocabulary: read_vocabulary(source, checkpoint)?, audio, text, bottleneck: None })
     }
 
     /// Reads what audio a folder's model expects; without a `preprocessor_config.json`, 16 kHz and normalised.
@@ -160,7 +160,7 @@ impl Recogniser {
             });
         }
         fresh_folder(place, |folder| {
-            save_weights(&folder.join("model.safetensors"), &self.parameters(), &self.spec.config, own)?;
+            save_weights(&folder.join("model.safetensors"), &self.with_plain_head()?, &self.spec.config, own)?;
             self.spec.write(folder, own)
         })
     }

@@ -6,7 +6,7 @@ mod source;
 mod tests;
 mod tune;
 
-use klang_ctc::{CtcHead, GreedyPath, greedy};
+use klang_ctc::{BOTTLENECK, Bottleneck, CtcHead, FoldedHead, GreedyPath, HeadConfig, HeadOutput, greedy};
 use klang_text::{TextOptions, Vocabulary};
 use klang_wav2vec2::checkpoint::{Checkpoint, Fit, Head};
 use klang_wav2vec2::{
@@ -34,6 +34,8 @@ pub struct ModelSpec {
     pub audio: AudioSpec,
     /// What was done to its training transcripts.
     pub text: TextOptions,
+    /// Width of a bottleneck before the head while it learns; saved models have a plain head in its place.
+    pub bottleneck: Option<i64>,
 }
 
 /// What audio a model expects (`preprocessor_config.json`).
@@ -79,6 +81,8 @@ pub struct Recognition {
     pub lengths: Vec<i64>,
     /// What the transformer's norms give beside, in training.
     pub sites: SiteOutcomes,
+    /// A bottleneck in training: its mean divergence over real frames (width), in nats, with its gradient.
+    pub bottleneck: Option<Tensor>,
     /// What [`Recogniser::backward`] needs, where a training pass was to recompute its blocks.
     pub recomputed: Option<Recomputed>,
 }
@@ -112,6 +116,7 @@ impl RecognitionStages {
                 logits: pad(|stages| &stages.recognition.logits)?,
                 lengths: parts.iter().flat_map(|stages| stages.recognition.lengths.clone()).collect(),
                 sites: SiteOutcomes::default(),
+                bottleneck: None,
                 recomputed: None,
             },
         })
@@ -216,8 +221,13 @@ impl Recogniser {
     fn networks(spec: &ModelSpec, store: &Store) -> Result<(Wav2Vec2, CtcHead)> {
         let config = &spec.config;
         let encoder = Wav2Vec2::new(&(store.root() / config.model_type.root()), config)?;
-        let outputs = spec.vocabulary.len() as i64;
-        let head = CtcHead::new(&(store.root() / HEAD), config.hidden_size, outputs, config.final_dropout)?;
+        let shape = HeadConfig {
+            channels: config.hidden_size,
+            vocabulary: spec.vocabulary.len() as i64,
+            dropout: config.final_dropout,
+            bottleneck: spec.bottleneck,
+        };
+        let head = CtcHead::new(&(store.root() / HEAD), shape)?;
         Ok((encoder, head))
     }
 
@@ -231,6 +241,18 @@ impl Recogniser {
         if let (Some(weight), Some(bias)) = (find("weight"), find("bias")) {
             initialise_linear(HEAD, weight, bias, config, seed)?;
         }
+        // Means of the hidden states' size, and one deviation for all.
+        let spread = |deviation| ModelConfig { initializer_range: deviation, ..config.clone() };
+        for (part, deviation) in [("mean", (1.0 / config.hidden_size as f64).sqrt()), ("log_sigma", 0.0)] {
+            let part = format!("{BOTTLENECK}.{part}");
+            if let (Some(weight), Some(bias)) = (find(&format!("{part}.weight")), find(&format!("{part}.bias"))) {
+                initialise_linear(&format!("{HEAD}.{part}"), weight, bias, &spread(deviation), seed)?;
+                if deviation == 0.0 {
+                    let log = Bottleneck::SIGMA_INIT.ln();
+                    tch::no_grad(|| bias.shallow_clone().f_fill_(log).map(|_| ()))?;
+                }
+            }
+        }
         initialise_encoder(&parameters, config, seed)
     }
 
@@ -242,6 +264,16 @@ impl Recogniser {
     /// Every parameter and buffer by name, sorted.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         self.store.named()
+    }
+
+    /// The same, with a plain head in the place of one with a bottleneck.
+    pub(crate) fn with_plain_head(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut parameters = self.parameters();
+        if let Some(FoldedHead { weight, bias }) = tch::no_grad(|| self.head.fold())? {
+            parameters.retain(|(name, _)| !name.starts_with(HEAD));
+            parameters.extend([(format!("{HEAD}.weight"), weight), (format!("{HEAD}.bias"), bias)]);
+        }
+        Ok(parameters)
     }
 
     /// Logits of a batch of waveforms at the model's rate, normalised as [`AudioSpec`] says.
@@ -296,8 +328,8 @@ impl Recogniser {
             Pass::Training(drawn) => Some(&drawn.noise),
             Pass::Evaluation | Pass::Masked(_) => None,
         };
-        let logits = self.head.forward(&hidden, noise)?;
-        let recognition = Recognition { logits, lengths, sites, recomputed };
+        let HeadOutput { logits, rate } = self.head.forward(&hidden, &lengths, noise)?;
+        let recognition = Recognition { logits, lengths, sites, bottleneck: rate, recomputed };
         Ok(RecognitionStages { features, projected, hidden, recognition })
     }
 

@@ -11,6 +11,7 @@ fn model(int8: bool) -> Recogniser {
         vocabulary: Vocabulary::from_texts(["abc d"]).unwrap(),
         audio: AudioSpec::default(),
         text: TextOptions::default(),
+        bottleneck: None,
     };
     let threads = tch::get_num_threads();
     Recogniser::random(spec, Compute { device: Device::Cpu, kind: Kind::Float, int8, threads }, 1).unwrap()

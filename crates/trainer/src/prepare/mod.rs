@@ -3,6 +3,7 @@
 mod origin;
 mod start;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use klang_corpus::{CheckOptions, Finding, Role, Source as Checked, Utterance, check};
@@ -131,12 +132,15 @@ impl Preparation {
     ///
     /// # Errors
     /// A checkpoint whose weights do not fit.
-    pub fn model(&self, compute: Compute, seed: u64) -> Result<(Recogniser, Vec<String>)> {
+    pub fn model(&self, compute: Compute, seed: u64) -> Result<FreshModel> {
         let Some((_, checkpoint)) = &self.start.origin.checkpoint else {
-            return Ok((Recogniser::random(self.spec.clone(), compute, seed)?, Vec::new()));
+            let model = Recogniser::random(self.spec.clone(), compute, seed)?;
+            let fresh = model.parameters().into_iter().map(|(name, _)| name).collect();
+            return Ok(FreshModel { model, fresh, notes: Vec::new() });
         };
         let (model, fit) = Recogniser::load(checkpoint, self.spec.clone(), self.start.head, compute, seed)?;
-        Ok((model, self.start.origin.notes(&fit)))
+        let notes = self.start.origin.notes(&fit);
+        Ok(FreshModel { model, fresh: fit.fresh.into_iter().collect(), notes })
     }
 
     /// Whether the model starts from a checkpoint.
@@ -178,6 +182,17 @@ impl Preparation {
         let kinds = if self.is_pretrained() { &TuneKind::ALL[..] } else { &[TuneKind::All] };
         kinds.iter().map(|&kind| (kind, count(kind))).collect()
     }
+}
+
+/// A model before its first update.
+#[derive(Debug)]
+pub struct FreshModel {
+    /// It.
+    pub model: Recogniser,
+    /// Names of the parameters that no checkpoint gave.
+    pub fresh: BTreeSet<String>,
+    /// What was taken from the checkpoint and what was not, for whoever watches.
+    pub notes: Vec<String>,
 }
 
 fn try_feature_folder(folder: &Path) -> Result<()> {

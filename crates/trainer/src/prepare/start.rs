@@ -46,6 +46,7 @@ impl Start {
             vocabulary: self.vocabulary.clone(),
             audio: self.origin.audio,
             text: recipe.text.clone(),
+            bottleneck: recipe.model.bottleneck.map(|bottleneck| bottleneck.width),
         })
     }
 }
@@ -80,6 +81,9 @@ fn settle(
     let difference = old.vocabulary.difference(&new);
     if keep == Some(false) {
         return replaced(new, format!("; {difference}"));
+    }
+    if recipe.model.bottleneck.is_some() {
+        return replaced(new, "; behind a bottleneck it is another".into());
     }
     let lacking = match recipe.text.units {
         // A word that is spelt from shorter ones is another word.

@@ -3,7 +3,7 @@
 //! Pretraining's own loss does not say whether it helps. A head that learns for a few seconds on a few labelled minutes does:
 //! its CER falls while the encoder learns what fine-tuning will need.
 
-use klang_ctc::{CtcHead, LossBatch, alignment_loss, ctc_loss, even_alignment, greedy, required_frames};
+use klang_ctc::{CtcHead, HeadConfig, LossBatch, alignment_loss, ctc_loss, even_alignment, greedy, required_frames};
 use klang_text::{Normaliser, Pair, Score, ScoreOptions, Vocabulary, score};
 use klang_wav2vec2::{Pass, Store, initialise_linear};
 use rand::seq::SliceRandom;
@@ -134,7 +134,7 @@ impl Probe {
             let Seen { hidden, labels, pair, .. } = seen;
             let mut hypothesis = String::new();
             if lengths[0] > 0 {
-                let logits = head.forward(&hidden.f_unsqueeze(0)?, None)?;
+                let logits = head.forward(&hidden.f_unsqueeze(0)?, &lengths, None)?.logits;
                 let path = greedy(&logits, &lengths, blank)?.swap_remove(0);
                 hypothesis = self.vocabulary.decode(&path.labels);
                 if feasible {
@@ -192,7 +192,15 @@ impl Probe {
     fn learn(&self, model: &Pretrained, train: &[Seen]) -> Result<CtcHead> {
         let store = Store::new(Device::Cpu);
         let config = &model.spec.config;
-        let head = CtcHead::new(&(store.root() / "lm_head"), config.hidden_size, self.vocabulary.len() as i64, 0.0)?;
+        let head = CtcHead::new(
+            &(store.root() / "lm_head"),
+            HeadConfig {
+                channels: config.hidden_size,
+                vocabulary: self.vocabulary.len() as i64,
+                dropout: 0.0,
+                bottleneck: None,
+            },
+        )?;
         let parameters = store.named();
         if let [(_, bias), (_, weight)] = parameters.as_slice() {
             initialise_linear("lm_head", weight, bias, config, self.seed)?;
@@ -215,7 +223,8 @@ impl Probe {
             let hidden: Vec<&Tensor> = rows.iter().map(|row| &row.hidden).collect();
             let lengths: Vec<i64> = hidden.iter().map(|hidden| hidden.size()[0]).collect();
             let labels: Vec<Vec<u32>> = rows.iter().map(|row| row.labels.clone()).collect();
-            let logits = head.forward(&Tensor::f_pad_sequence(&hidden, true, 0.0, "right")?, None)?;
+            let padded = Tensor::f_pad_sequence(&hidden, true, 0.0, "right")?;
+            let logits = head.forward(&padded, &lengths, None)?.logits;
             let share = update as f64 / self.updates as f64;
             let flat = (1.0 - share / FLAT).max(0.0);
             let mut losses = ctc_loss(&LossBatch { logits: &logits, lengths: &lengths, labels: &labels, blank })?

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use klang_wav2vec2::{ModelConfig, Spans};
 
-use super::{NormKind, Recipe};
+use super::{BottleneckRecipe, NormKind, Recipe};
 use crate::device::PrecisionChoice;
 use crate::error::{Error, Result};
 use crate::model::TuneKind;
@@ -133,6 +133,46 @@ impl Recipe {
         if !(0.0..=1e6).contains(&train.clip) {
             return refuse("train.clip", &train.clip, "0 (never) to 1e6");
         }
+        let pulls = [
+            ("train.l2_sp.weight", train.l2_sp.weight, 1e6, "0 (none) to 1e6"),
+            ("train.l2_sp.fresh_weight", train.l2_sp.fresh_weight, 1e6, "0 (none) to 1e6"),
+            ("train.mixout", train.mixout, 0.95, "0 (none) to 0.95"),
+            ("train.r_drop", train.r_drop, 1e6, "0 (one pass) to 1e6"),
+        ];
+        for (key, given, most, allowed) in pulls {
+            if !(0.0..=most).contains(&given) {
+                return refuse(key, &given, allowed);
+            }
+            let pretrained = !matches!(key, "train.r_drop" | "train.l2_sp.fresh_weight");
+            if pretrained && given > 0.0 && (self.model.init == "random" || self.pretrain.is_some()) {
+                return refuse(
+                    key,
+                    &given,
+                    "0: there are pretrained weights to return to only in fine-tuning a checkpoint",
+                );
+            }
+        }
+        if train.r_drop > 0.0 && (train.gradient_checkpointing || self.pretrain.is_some()) {
+            return refuse("train.r_drop", &train.r_drop, "0 with train.gradient_checkpointing, and in pretraining");
+        }
+        if let Some(BottleneckRecipe { width, weight }) = self.model.bottleneck {
+            if self.pretrain.is_some() {
+                return refuse("model.bottleneck", &"given", "absent in pretraining: there is no head");
+            }
+            if self.model.keep_head == Some(true) {
+                return refuse(
+                    "model.keep_head",
+                    &true,
+                    "false, or absent: with model.bottleneck the head starts afresh",
+                );
+            }
+            if !(1..=1 << 14).contains(&width) {
+                return refuse("model.bottleneck.width", &width, "1 to 16384");
+            }
+            if !(0.0..=1000.0).contains(&weight) {
+                return refuse("model.bottleneck.weight", &weight, "0 to 1000");
+            }
+        }
         for (key, Spans { share: part, length }) in
             [("train.mask.time", train.mask.time), ("train.mask.channel", train.mask.channel)]
         {
@@ -170,7 +210,7 @@ mod tests {
         };
         good().check().unwrap();
         type Spoil = fn(&mut Recipe);
-        let cases: [(&str, Spoil); 20] = [
+        let cases: [(&str, Spoil); 25] = [
             ("data.train", |recipe| recipe.data.train.clear()),
             ("data.dev_share", |recipe| recipe.data.dev_share = 0.0),
             ("data.duration", |recipe| recipe.data.duration = [3.0, 1.0]),
@@ -181,6 +221,19 @@ mod tests {
             ("model.norm.warmup", |recipe| {
                 recipe.model.norm.kind = NormKind::KlNorm;
                 recipe.model.norm.warmup = [0.6, 0.3];
+            }),
+            ("model.norm.cycles", |recipe| {
+                recipe.model.norm.kind = NormKind::KlNorm;
+                recipe.model.norm.cycles = 0;
+            }),
+            ("train.mixout", |recipe| recipe.train.mixout = 0.1),
+            ("train.l2_sp.weight", |recipe| recipe.train.l2_sp.weight = 0.1),
+            ("train.r_drop", |recipe| {
+                recipe.train.r_drop = 1.0;
+                recipe.train.gradient_checkpointing = true;
+            }),
+            ("model.bottleneck.width", |recipe| {
+                recipe.model.bottleneck = Some(BottleneckRecipe { width: 0, ..BottleneckRecipe::default() });
             }),
             ("model.tune.kind", |recipe| recipe.model.tune.kind = TuneKind::Lora),
             ("model.keep_head", |recipe| recipe.model.keep_head = Some(true)),

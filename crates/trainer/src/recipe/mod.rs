@@ -96,6 +96,9 @@ pub struct ModelRecipe {
     pub tune: TuneRecipe,
     /// The normalisation of the transformer's blocks.
     pub norm: NormRecipe,
+    /// A variational information bottleneck before the head; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<BottleneckRecipe>,
 }
 
 impl Default for ModelRecipe {
@@ -109,7 +112,24 @@ impl Default for ModelRecipe {
             freeze: FreezeRecipe::default(),
             tune: TuneRecipe::default(),
             norm: NormRecipe::default(),
+            bottleneck: None,
         }
+    }
+}
+
+/// A variational information bottleneck before the head. Saved models hold the plain head that it equals in evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BottleneckRecipe {
+    /// Channels that the head sees.
+    pub width: i64,
+    /// Weight of its rate (nats per channel) in the loss.
+    pub weight: f64,
+}
+
+impl Default for BottleneckRecipe {
+    fn default() -> Self {
+        BottleneckRecipe { width: 128, weight: 0.01 }
     }
 }
 

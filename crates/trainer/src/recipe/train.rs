@@ -5,6 +5,7 @@ use klang_wav2vec2::Spans;
 use serde::{Deserialize, Serialize};
 
 use crate::optimiser::AdamWConfig;
+use crate::regularise::L2SpRecipe;
 use crate::schedule::Schedule;
 
 /// Which loss and optimiser, how long, on what batches.
@@ -36,6 +37,13 @@ pub struct TrainRecipe {
     pub weight_decay: f64,
     /// Largest norm of the gradient; larger ones are scaled down to it. 0: never.
     pub clip: f64,
+    /// Decay towards the pretrained weights.
+    pub l2_sp: L2SpRecipe,
+    /// Mixout: chance that a weight of a linear map takes its pretrained value for an update. 0: none.
+    pub mixout: f64,
+    /// R-Drop: weight of the divergence between two passes that differ in dropout and noise, of which each update then
+    /// computes both. Beside the mean of their losses: half of the paper's α, which stands beside their sum. 0: one pass.
+    pub r_drop: f64,
     /// What the summed CTC loss is divided by.
     pub loss_reduction: Reduction,
     /// Masking of the projected features.
@@ -70,6 +78,9 @@ impl Default for TrainRecipe {
             epsilon: 1e-8,
             weight_decay: 0.01,
             clip: 1.0,
+            l2_sp: L2SpRecipe::default(),
+            mixout: 0.0,
+            r_drop: 0.0,
             loss_reduction: Reduction::Label,
             mask: MaskRecipe::default(),
             evaluate_every: 200,

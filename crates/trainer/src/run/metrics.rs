@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::{Behaviour, number_or_null};
-use crate::event::PretrainingMeasures;
+use crate::event::{PretrainingMeasures, Regulariser};
 use crate::pretrain::{HeldOut, Probed};
 
 /// A line of metrics.jsonl.
@@ -58,6 +58,9 @@ pub enum MetricsLine {
         /// KL-Norm's rate by site, nats per channel, in the last of these updates.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         rates: BTreeMap<String, f64>,
+        /// What regularisers beside KL-Norm add to the loss, before their weights but for L2-SP.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        regularisers: BTreeMap<Regulariser, f64>,
         /// Learning rate of the last of these updates.
         learning_rate: f64,
         /// Norm of the gradient before clipping.

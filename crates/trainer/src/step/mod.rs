@@ -2,6 +2,7 @@
 
 mod features;
 mod part;
+mod r_drop;
 #[cfg(test)]
 mod tests;
 
@@ -11,10 +12,11 @@ use klang_ctc::{Reduction, required_frames};
 
 use crate::data::LoadedBatch;
 use crate::error::Result;
-use crate::event::{Measures, UpdateReport};
+use crate::event::{Measures, Regulariser, UpdateReport};
 use crate::model::ModelSpec;
 use crate::optimiser::{AdamW, Applied};
 use crate::recipe::Recipe;
+use crate::regularise::Anchored;
 use crate::replicas::Replicas;
 use crate::sites::SiteRate;
 
@@ -29,6 +31,8 @@ pub struct Step<'a> {
     pub replicas: &'a Replicas<CtcLearner>,
     /// Updates done before it.
     pub update: u64,
+    /// What pulls towards the pretrained weights, if anything does.
+    pub anchored: Option<&'a Anchored>,
 }
 
 /// What an update gives.
@@ -80,7 +84,13 @@ impl Step<'_> {
         let padded: usize = parts.iter().map(LoadedBatch::padded_samples).sum();
 
         let mut sums = Part::default();
-        self.replicas.compute(&common, parts, |part| sums.add(part))?;
+        let mixed = self.anchored.map(|anchored| anchored.mix(self.update)).transpose()?;
+        let computed = self.replicas.compute(&common, parts, |part| sums.add(part));
+        // Whatever became of the update: the weights are not to stay mixed.
+        mixed.map(|mixed| mixed.restore(&mut sums.gradients)).transpose()?;
+        computed?;
+        let pull = self.anchored.map(|anchored| anchored.pull(&mut sums.gradients)).transpose()?.flatten();
+        sums.regularisers.extend(pull.map(|pull| (Regulariser::L2Sp, pull)));
         let applied = Applied { update: self.update + 1, learning_rate, clip: train.clip, divisor: 1.0 };
         let gradient_norm = applied.apply(&sums.gradients, ids, optimiser)?;
 
@@ -94,6 +104,7 @@ impl Step<'_> {
             rate_weight: (!rates.is_empty()).then_some(rate_weight),
             learning_rate,
             gradient_norm,
+            regularisers: sums.regularisers,
             masked: share(sums.masked),
             measures: Measures::Ctc { blank: share(sums.blank) },
             audio_seconds: real as f64 / f64::from(spec.audio.sampling_rate),

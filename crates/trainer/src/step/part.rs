@@ -1,5 +1,6 @@
 //! One part of an update: forward, objective, backward.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use klang_ctc::{LossBatch, alignment_loss, ctc_loss, even_alignment, greedy};
@@ -8,9 +9,11 @@ use rand::RngExt;
 use tch::{Kind, Tensor};
 
 use super::features::{FrozenFeatures, KeptFeatures};
+use super::r_drop::disagreement;
 use crate::data::LoadedBatch;
 use crate::draw;
 use crate::error::{Error, Result};
+use crate::event::Regulariser;
 use crate::model::{ModelSpec, Recogniser, Recognition};
 use crate::recipe::Recipe;
 use crate::replicas::{Learner, Replicas, learnt_of, worthwhile};
@@ -53,6 +56,8 @@ pub struct Part {
     pub rate: f64,
     /// What its sites gave, by their share of frames.
     pub sites: SiteSums,
+    /// What other regularisers add, likewise.
+    pub regularisers: BTreeMap<Regulariser, f64>,
     /// Frames that were masked.
     pub masked: i64,
     /// Frames whose best label is the blank.
@@ -70,6 +75,9 @@ impl Part {
         self.masked += part.masked;
         self.blank += part.blank;
         self.sites.add(part.sites)?;
+        for (kind, value) in part.regularisers {
+            *self.regularisers.entry(kind).or_default() += value;
+        }
         if self.gradients.is_empty() {
             self.gradients = part.gradients;
             return Ok(());
@@ -144,38 +152,91 @@ impl CtcLearner {
         number: usize,
         part: &mut Part,
     ) -> Result<(Tensor, Option<Recomputed>)> {
-        let drawn = self.draw(common, batch, number, part)?;
-        let pass = Pass::Training(&drawn);
-        let Recognition { logits, lengths, sites, recomputed } = match &self.frozen {
-            Some(frozen) => self.model.forward_features(frozen.features(&self.model, batch)?, pass)?,
-            None => self.model.forward(&batch.waveforms()?, pass)?,
-        };
-        let vocabulary = &self.model.spec.vocabulary;
-        let blank = vocabulary.blank();
-        let labels: Vec<Vec<u32>> = batch.rows.iter().map(|row| row.labels(vocabulary.delimiter())).collect();
-        let reduce =
-            |losses: Tensor| -> Result<Tensor> { Ok(losses.f_sum(Kind::Float)?.f_div_scalar(common.divisor)?) };
-        let loss = reduce(ctc_loss(&LossBatch { logits: &logits, lengths: &lengths, labels: &labels, blank })?)?;
-        part.loss = loss.f_double_value(&[])?;
-        part.blank = greedy(&logits, &lengths, blank)?.iter().map(|path| path.blank_frames as i64).sum();
-
-        let mut objective = if common.flat > 0.0 {
-            let step = self.model.spec.config.samples_per_frame() as usize;
-            let alignments: Vec<Vec<u32>> = (batch.rows.iter().zip(&labels).zip(&lengths))
-                .map(|((row, labels), &frames)| even_alignment(&row.energies(step, frames), labels, blank))
-                .collect();
-            let even = reduce(alignment_loss(&logits, &alignments)?)?;
-            even.f_mul_scalar(common.flat)?.f_add(&loss.f_mul_scalar(1.0 - common.flat)?)?
-        } else {
-            loss
-        };
-        let share = lengths.iter().sum::<i64>() as f64 / common.frames as f64;
-        let divergence = sites.divergence(self.recipe.model.norm.free_bits)?;
-        if let Some(divergence) = divergence.filter(|_| common.rate_weight > 0.0) {
-            objective = objective.f_add(&divergence.f_mul_scalar(common.rate_weight * share)?)?;
+        let mut drawn = vec![self.draw(common, batch, number, part)?];
+        let r_drop = self.recipe.train.r_drop;
+        if r_drop > 0.0 {
+            drawn.push(self.redraw(&drawn[0], common, number));
         }
-        part.rate = share * part.sites.take(sites, share)?.unwrap_or(0.0);
-        Ok((objective, recomputed))
+        let blank = self.model.spec.vocabulary.blank();
+        let delimiter = self.model.spec.vocabulary.delimiter();
+        let labels: Vec<Vec<u32>> = batch.rows.iter().map(|row| row.labels(delimiter)).collect();
+        let reduce =
+            |losses: &Tensor| -> Result<Tensor> { Ok(losses.f_sum(Kind::Float)?.f_div_scalar(common.divisor)?) };
+        // One pass, or two that R-Drop compares; what each gives counts by its share.
+        let share = 1.0 / drawn.len() as f64;
+        let mut objective: Option<Tensor> = None;
+        let mut add = |term: Tensor, weight: f64| -> Result<()> {
+            let term = term.f_mul_scalar(weight)?;
+            objective = Some(match objective.take() {
+                Some(sum) => sum.f_add(&term)?,
+                None => term,
+            });
+            Ok(())
+        };
+        let mut kept = None;
+        let mut first: Option<Tensor> = None;
+        for drawn in &drawn {
+            let Recognition { logits, lengths, sites, bottleneck, recomputed } = self.pass(batch, drawn)?;
+            let loss = reduce(&ctc_loss(&LossBatch { logits: &logits, lengths: &lengths, labels: &labels, blank })?)?;
+            part.loss += share * loss.f_double_value(&[])?;
+            add(loss, share * (1.0 - common.flat))?;
+            if common.flat > 0.0 {
+                let step = self.model.spec.config.samples_per_frame() as usize;
+                let alignments: Vec<Vec<u32>> = (batch.rows.iter().zip(&labels).zip(&lengths))
+                    .map(|((row, labels), &frames)| even_alignment(&row.energies(step, frames), labels, blank))
+                    .collect();
+                add(reduce(&alignment_loss(&logits, &alignments)?)?, share * common.flat)?;
+            }
+            let frames = share * lengths.iter().sum::<i64>() as f64 / common.frames as f64;
+            if let Some(divergence) = sites.divergence(self.recipe.model.norm.free_bits)?
+                && common.rate_weight > 0.0
+            {
+                add(divergence, common.rate_weight * frames)?;
+            }
+            part.rate += frames * part.sites.take(sites, frames)?.unwrap_or(0.0);
+            if let (Some(rate), Some(recipe)) = (bottleneck, self.recipe.model.bottleneck) {
+                let rate = rate.f_mean(Kind::Float)?;
+                *part.regularisers.entry(Regulariser::Bottleneck).or_default() += frames * rate.f_double_value(&[])?;
+                add(rate, recipe.weight * frames)?;
+            }
+            kept = recomputed;
+            match &first {
+                Some(first) => {
+                    let apart = reduce(&disagreement(first, &logits, &lengths)?)?;
+                    *part.regularisers.entry(Regulariser::RDrop).or_default() += apart.f_double_value(&[])?;
+                    add(apart, r_drop)?;
+                }
+                None => {
+                    let paths = greedy(&logits, &lengths, blank)?;
+                    part.blank = paths.iter().map(|path| path.blank_frames as i64).sum();
+                    first = Some(logits);
+                }
+            }
+        }
+        let objective = objective.ok_or_else(|| Error::Worker("a part of the batch had no pass".into()))?;
+        Ok((objective, kept))
+    }
+
+    fn pass(&self, batch: &LoadedBatch, drawn: &TrainingPass) -> Result<Recognition> {
+        let pass = Pass::Training(drawn);
+        match &self.frozen {
+            Some(frozen) => self.model.forward_features(frozen.features(&self.model, batch)?, pass),
+            None => self.model.forward(&batch.waveforms()?, pass),
+        }
+    }
+
+    /// A second pass over what is masked alike, with dropout, noise and dropped blocks of its own.
+    fn redraw(&self, first: &TrainingPass, common: &Common, number: usize) -> TrainingPass {
+        let subject: [&dyn std::fmt::Display; 2] = [&common.update, &number];
+        let mut random = draw::generator(self.recipe.seed, "second pass", &subject);
+        let chance = self.model.spec.config.layerdrop;
+        TrainingPass {
+            time_mask: first.time_mask.as_ref().map(Tensor::shallow_clone),
+            channel_mask: first.channel_mask.as_ref().map(Tensor::shallow_clone),
+            dropped_blocks: first.dropped_blocks.iter().map(|_| random.random::<f64>() < chance).collect(),
+            noise: Noise::new(random.random(), self.model.compute.device),
+            ..*first
+        }
     }
 
     /// Draws masks, dropped blocks and noise from (seed, update, number), and counts what is masked.

@@ -13,9 +13,10 @@ use super::*;
 use crate::data::{Item, LoadedRow};
 use crate::device::Compute;
 use crate::draw;
+use crate::event::Regulariser;
 use crate::model::{AudioSpec, Recogniser};
 use crate::optimiser::{AdamWConfig, gradient_norm};
-use crate::recipe::{DataRecipe, MaskRecipe, TrainRecipe};
+use crate::recipe::{BottleneckRecipe, DataRecipe, MaskRecipe, TrainRecipe};
 
 /// libtorch's number of threads is the process's: tests that set it take turns.
 fn alone() -> MutexGuard<'static, ()> {
@@ -46,6 +47,7 @@ fn model(kind: Kind, threads: i32) -> Recogniser {
         vocabulary: Vocabulary::from_texts(["abc d"]).unwrap(),
         audio: AudioSpec::default(),
         text: TextOptions::default(),
+        bottleneck: None,
     };
     Recogniser::random(spec, Compute { device: Device::Cpu, kind, int8: false, threads }, 1).unwrap()
 }
@@ -308,4 +310,98 @@ fn checkpointed_blocks_give_the_same_update_on_any_number_of_threads() {
         // Gradients that meet at a block's input may be added in another order: 2 × 2⁻²⁴ a block and part.
         assert!(difference(&kept, &recomputed) < 12.0 / 16_777_216.0, "{}", difference(&kept, &recomputed));
     }
+}
+
+/// A step of `recipe` on the model, and the part before it: what it reports.
+fn report(recipe: &Recipe, model: &Recogniser, update: u64) -> crate::event::UpdateReport {
+    let learnt = model.parameters().into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect::<Vec<_>>();
+    let replicas = CtcLearner::replicas(recipe, model, &learnt).unwrap();
+    let anchored = Anchored::new(recipe, &learnt, &BTreeSet::new()).unwrap();
+    let mut optimiser = AdamW::new(learnt, recipe.train.adamw());
+    let step = Step { replicas: &replicas, update, anchored: anchored.as_ref() };
+    let batch = || LoadedBatch { rows: rows(), warnings: Vec::new() };
+    step.run(vec![batch()], &mut optimiser).unwrap().report
+}
+
+#[test]
+fn two_passes_disagree_by_their_dropout_alone() {
+    let _turn = alone();
+    let Recipe { train, .. } = recipe();
+    let twice = Recipe { train: TrainRecipe { r_drop: 0.5, ..train }, ..recipe() };
+    let dropping = |dropout: f64, recipe: &Recipe| {
+        let mut model = model(Kind::Float, 1);
+        let config = ModelConfig { hidden_dropout: dropout, ..model.spec.config.clone() };
+        model.spec.config = config;
+        let model = Recogniser::random(model.spec.clone(), model.compute, 1).unwrap();
+        report(recipe, &model, 3)
+    };
+    let [still, once, moved] = [dropping(0.0, &twice), dropping(0.0, &recipe()), dropping(0.3, &twice)];
+    // Only KL-Norm's noise of 1e-6 stands between the two passes.
+    assert!((still.loss / once.loss - 1.0).abs() < 1e-5, "{} {}", still.loss, once.loss);
+    assert!((0.0..1e-6).contains(&still.regularisers[&Regulariser::RDrop]));
+    assert!((still.gradient_norm / once.gradient_norm - 1.0).abs() < 1e-4);
+    assert!(moved.regularisers[&Regulariser::RDrop] > 1e-3, "{moved:?}");
+    assert!(once.regularisers.is_empty());
+}
+
+#[test]
+fn a_bottlenecks_rate_counts_once_however_the_update_is_cut() {
+    let _turn = alone();
+    let mut recipe = recipe();
+    recipe.model.bottleneck = Some(BottleneckRecipe { width: 8, weight: 0.5 });
+    let narrow = |threads: i32| {
+        let model = model(Kind::Float, threads);
+        let spec = ModelSpec { bottleneck: Some(8), ..model.spec.clone() };
+        Recogniser::random(spec, model.compute, 1).unwrap()
+    };
+    let [whole, parts] = [(1, vec![6]), (3, vec![2, 2, 2])].map(|(threads, cuts)| {
+        let model = narrow(threads);
+        let replicas = CtcLearner::replicas(&recipe, &model, &model.parameters()).unwrap();
+        sum(&replicas, rows(), &cuts).unwrap()
+    });
+    let [one, other] = [&whole, &parts].map(|part| part.regularisers[&Regulariser::Bottleneck]);
+    // σ = 0.1 at first: −log σ − ½ + what the means add, 1.8 nats and more.
+    assert!(one > 1.8 && (one / other - 1.0).abs() < 1e-5, "{one} {other}");
+    let model = narrow(1);
+    let named = model.parameters();
+    let place = |wanted: &str| named.iter().position(|(name, _)| name == wanted).unwrap();
+    for part in ["mean.weight", "log_sigma.weight", "log_sigma.bias"] {
+        let gradient = &whole.gradients[place(&format!("lm_head.bottleneck.{part}"))];
+        assert!(gradient.norm().double_value(&[]) > 1e-4, "{part}");
+    }
+}
+
+#[test]
+fn mixed_weights_are_seen_by_every_thread_and_gone_afterwards() {
+    let _turn = alone();
+    let Recipe { train, .. } = recipe();
+    let mixing = Recipe { train: TrainRecipe { mixout: 0.5, learning_rate: 1e-12, ..train.clone() }, ..recipe() };
+    let plain = Recipe { train: TrainRecipe { learning_rate: 1e-12, ..train }, ..recipe() };
+    let moved = |threads: i32, recipe: &Recipe| {
+        let model = model(Kind::Float, threads);
+        let learnt = model.parameters();
+        let anchored = Anchored::new(recipe, &learnt, &BTreeSet::new()).unwrap();
+        // Away from where it started, each its own way.
+        tch::no_grad(|| {
+            for (name, mut tensor) in model.parameters() {
+                let noise = klang_wav2vec2::Noise::new(name.len() as u64, Device::Cpu);
+                tensor.copy_(&(&tensor + noise.normal_like(&tensor).unwrap() * 0.05));
+            }
+        });
+        let before: Vec<tch::Tensor> = learnt.iter().map(|(_, tensor)| tensor.detach().copy()).collect();
+        let replicas = CtcLearner::replicas(recipe, &model, &learnt).unwrap();
+        let step = Step { replicas: &replicas, update: 7, anchored: anchored.as_ref() };
+        let mut optimiser = AdamW::new(model.parameters(), recipe.train.adamw());
+        let batches = vec![LoadedBatch { rows: rows(), warnings: Vec::new() }];
+        let loss = step.run(batches, &mut optimiser).unwrap().report.loss;
+        let left = model.parameters().into_iter().zip(&before).all(|((_, now), before)| {
+            // A step of 1e-12 is below what fp32 holds of weights of 1e-4 and more, and of smaller ones 1e-11.
+            (now - before).abs().max().double_value(&[]) < 1e-11
+        });
+        assert!(left, "the weights are not what they were");
+        loss
+    };
+    let [one, three, without] = [moved(1, &mixing), moved(3, &mixing), moved(1, &plain)];
+    assert!((one / three - 1.0).abs() < 1e-5, "{one} {three}");
+    assert!((one / without - 1.0).abs() > 1e-4, "{one} {without}");
 }

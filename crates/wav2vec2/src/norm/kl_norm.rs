@@ -243,8 +243,11 @@ pub(crate) fn fold(gamma: &Tensor, beta: &Tensor, w: &Tensor, b: &Tensor) -> Res
     Ok(Folded { weight: gamma.f_mul(w)?, bias: beta.f_addcmul(gamma, b)? })
 }
 
-/// KL(N(μ, σ²) ‖ N(0, 1)) per channel, in nats: ½ (μ² + σ² − 1) − log σ.
-pub(super) fn divergence(mean: &Tensor, sigma: &Tensor, log_sigma: &Tensor) -> Result<Tensor> {
+/// KL(N(μ, σ²) ‖ N(0, 1)) of each number, in nats: ½ (μ² + σ² − 1) − log σ.
+///
+/// # Errors
+/// When the shapes do not go together.
+pub fn divergence(mean: &Tensor, sigma: &Tensor, log_sigma: &Tensor) -> Result<Tensor> {
     let half = mean.f_square()?.f_add(&sigma.f_square()?)?.f_sub_scalar(1.0)?.f_mul_scalar(0.5)?;
     Ok(half.f_sub(log_sigma)?)
 }

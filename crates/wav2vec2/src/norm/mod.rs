@@ -18,7 +18,7 @@ use crate::noise::Noise;
 use crate::parameters::Path;
 
 pub(crate) use kl_norm::fold;
-pub use kl_norm::{KlNorm, KlNormConfig, LogSigma};
+pub use kl_norm::{KlNorm, KlNormConfig, LogSigma, divergence};
 pub use layer_norm::LayerNorm;
 pub use plain::{PlainNorm, PlainNormConfig};
 pub use statistics::{Moments, Standardiser, Statistics};

@@ -61,6 +61,8 @@ fn name(run: &RunFolder) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use klang_text::{Pair, ScoreOptions, score};
 
     use super::*;
@@ -90,6 +92,7 @@ mod tests {
             rate: Some(0.5),
             rate_weight: Some(0.1),
             rates: [("0.attention", 0.25), ("10.feedforward", 0.75), (EVIL, 0.5)].map(|(k, v)| (k.into(), v)).into(),
+            regularisers: BTreeMap::new(),
             learning_rate: 1e-3,
             gradient_norm: 2.0,
             masked: 0.1,
