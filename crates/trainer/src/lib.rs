@@ -6,6 +6,7 @@
 //! ```
 
 mod batched;
+mod compare;
 mod data;
 mod device;
 mod draw;
@@ -32,6 +33,7 @@ mod training;
 mod transcribe;
 mod windows;
 
+pub use compare::Results;
 pub use data::{
     AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, encode,
     read_sources,
