@@ -33,7 +33,9 @@ mod training;
 mod transcribe;
 mod windows;
 
-pub use compare::Results;
+pub use compare::{
+    Arm, ArmRates, Budget, Cost, Difference, Interval, Learning, LearningPoint, Missing, Results, Scored, Search, Try,
+};
 pub use data::{
     AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, encode,
     read_sources,

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use klang_text::{Ci95Unit, DrawRuns};
 use serde::{Deserialize, Serialize};
 
+use crate::evaluate::number_or_null;
+use crate::recipe::ChooseBy;
+
 /// An experiment's results. Rates are fractions: 0.123 is 12.3 %.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Results {
@@ -147,7 +150,8 @@ pub struct LearningPoint {
     /// Training loss since the evaluation before, nats a label, with masks, dropout, noise and augmentation; none where the
     /// recipe reduces it otherwise.
     pub train_loss: Option<f64>,
-    /// Dev's loss, nats a label.
+    /// Dev's loss, nats a label; NaN, which JSON says as null, where it was not finite.
+    #[serde(deserialize_with = "number_or_null")]
     pub dev_loss: f64,
     /// Dev's WER.
     pub dev_wer: f64,
@@ -190,6 +194,8 @@ pub struct Search {
     pub budget: String,
     /// The arm's name.
     pub arm: String,
+    /// Which of dev's rates decides first.
+    pub decided_by: ChooseBy,
     /// What was tried.
     pub tries: Vec<Try>,
     /// The one chosen, by its place among them; none where all of them failed.
@@ -201,6 +207,6 @@ pub struct Search {
 pub struct Try {
     /// `KEY=VALUE`.
     pub set: Vec<String>,
-    /// Dev's WER and CER, in the order in which the recipe has them decide; none where it failed.
+    /// Dev's WER and CER, in the order in which they decide; none where it failed.
     pub dev: Option<[f64; 2]>,
 }

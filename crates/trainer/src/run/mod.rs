@@ -1,7 +1,7 @@
 //! The run folder: the resolved recipe, metrics, checkpoints, state and report of one training.
 
 mod metrics;
-mod report;
+pub(crate) mod report;
 mod state;
 
 use std::path::{Path, PathBuf};

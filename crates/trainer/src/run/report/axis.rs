@@ -5,7 +5,7 @@ const LARGEST: f64 = 1e30;
 
 /// What the vertical axis measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     /// A number, from 0.
     Number,
     /// A number whose smallest and largest lie far apart: logarithmic if all are positive.
@@ -15,25 +15,25 @@ pub(super) enum Unit {
 }
 
 /// Whether a value is finite and within what f64 arithmetic on an axis can bear.
-pub(super) fn drawable(value: &f64) -> bool {
+pub(crate) fn drawable(value: &f64) -> bool {
     value.abs() <= LARGEST
 }
 
 /// A scale of the chart.
-pub(super) struct Axis {
+pub(crate) struct Axis {
     low: f64,
     high: f64,
     /// Whether equal ratios, not equal differences, are equally far apart.
-    pub(super) logarithmic: bool,
+    pub(crate) logarithmic: bool,
     /// Where low and high lie in the view box.
     ends: [f64; 2],
     /// Values with their labels.
-    pub(super) ticks: Vec<(f64, String)>,
+    pub(crate) ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
     /// 0 to `last` updates.
-    pub(super) fn updates(last: u64, ends: [f64; 2]) -> Axis {
+    pub(crate) fn updates(last: u64, ends: [f64; 2]) -> Axis {
         let high = last.max(1) as f64;
         let step = round_up(high / 6.0).max(1.0);
         let ticks = (0..=(high / step + 1e-9) as u32).map(|count| f64::from(count) * step);
@@ -41,7 +41,7 @@ impl Axis {
     }
 
     /// Wide enough for `values`, which are drawable.
-    pub(super) fn values(values: &[f64], unit: Unit, ends: [f64; 2]) -> Axis {
+    pub(crate) fn values(values: &[f64], unit: Unit, ends: [f64; 2]) -> Axis {
         let highest = values.iter().copied().fold(f64::MIN, f64::max);
         let lowest = values.iter().copied().fold(f64::MAX, f64::min);
         if unit == Unit::Magnitude && lowest >= 1.0 / LARGEST && highest > 10.0 * lowest {
@@ -80,8 +80,29 @@ impl Axis {
         Axis { low, high, logarithmic: true, ends, ticks }
     }
 
+    /// A little more than `lowest` to `highest`, which are drawable, whether 0 is among them or not.
+    pub(crate) fn around(lowest: f64, highest: f64, ends: [f64; 2]) -> Axis {
+        let least = (lowest.abs().max(highest.abs()) * 1e-3).max(1.0 / LARGEST);
+        let step = round_up((highest - lowest).max(least) / 5.0);
+        // A value on a tick has the next one beyond it, so that no mark is cut at the frame.
+        let [first, last] = [(lowest / step - 0.25).floor(), (highest / step + 0.25).ceil()];
+        let first = if lowest > 0.0 { first.max(0.0) } else { first };
+        let ticks = (0..=(last - first) as u32).map(|count| (first + f64::from(count)) * step);
+        let label = |tick: f64| match tick {
+            _ if tick < 0.0 => format!("−{}", number(-tick, step)),
+            _ => number(tick, step),
+        };
+        let ticks = ticks.map(|tick| (tick, label(tick))).collect();
+        Axis { low: first * step, high: last * step, logarithmic: false, ends, ticks }
+    }
+
+    /// Ticks where whoever draws wants them; `low` lies below `high`, and both above 0 where the axis is logarithmic.
+    pub(crate) fn ticked([low, high]: [f64; 2], logarithmic: bool, ends: [f64; 2], ticks: Vec<(f64, String)>) -> Axis {
+        Axis { low, high, logarithmic, ends, ticks }
+    }
+
     /// Where a value lies in the view box; one beyond the axis, at its end.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let scale = |value: f64| if self.logarithmic { value.log10() } else { value };
         let value = value.clamp(self.low, self.high);
         let share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low));

@@ -1,7 +1,21 @@
 //! Text and numbers as HTML.
 
+const STYLE: &str = include_str!("style.css");
+
+/// A page that needs nothing else, of a title that is text, rules beside the common ones, and a body that is HTML.
+pub(crate) fn document(title: &str, rules: &str, body: &str) -> String {
+    // The policy: should a name ever get past `escape`, it can still load and run nothing.
+    format!(
+        "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n\
+         <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
+         <title>{} – klang</title>\n<style>\n{STYLE}{rules}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
+        escape(title)
+    )
+}
+
 /// Text, safe between tags and within a quoted attribute.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -19,7 +33,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// An error rate in per cent, as `klang score` shows it.
-pub(super) fn rate(rate: Option<f64>) -> String {
+pub(crate) fn rate(rate: Option<f64>) -> String {
     match rate {
         Some(rate) if rate.is_finite() => format!("{:.2}\u{a0}%", rate * 100.0),
         _ => "undefined".into(),
@@ -27,7 +41,7 @@ pub(super) fn rate(rate: Option<f64>) -> String {
 }
 
 /// The interval of an error rate, in per cent; a dash for none.
-pub(super) fn interval(ends: Option<[f64; 2]>) -> String {
+pub(crate) fn interval(ends: Option<[f64; 2]>) -> String {
     match ends {
         Some([low, high]) if low.is_finite() && high.is_finite() => {
             format!("{:.2}–{:.2}", low * 100.0, high * 100.0)
@@ -37,12 +51,12 @@ pub(super) fn interval(ends: Option<[f64; 2]>) -> String {
 }
 
 /// A share in per cent.
-pub(super) fn share(share: f64) -> String {
+pub(crate) fn share(share: f64) -> String {
     if share.is_finite() { format!("{:.1}\u{a0}%", share * 100.0) } else { "–".into() }
 }
 
 /// A count, its digits in threes.
-pub(super) fn count(count: u64) -> String {
+pub(crate) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -55,7 +69,7 @@ pub(super) fn count(count: u64) -> String {
 }
 
 /// A duration in the two largest of its units.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let whole = if seconds.is_finite() { seconds.max(0.0).round() as u64 } else { return "–".into() };
     let (days, hours, minutes) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60);
     match whole {
@@ -67,7 +81,7 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// A table row of cells that are HTML already; the first is its heading.
-pub(super) fn row(cells: &[String]) -> String {
+pub(crate) fn row(cells: &[String]) -> String {
     let cell = |(index, cell): (usize, &String)| match index {
         0 => format!("<th scope=row>{cell}</th>"),
         _ => format!("<td>{cell}</td>"),
@@ -76,7 +90,7 @@ pub(super) fn row(cells: &[String]) -> String {
 }
 
 /// A table's head, of plain text.
-pub(super) fn head(cells: &[&str]) -> String {
+pub(crate) fn head(cells: &[&str]) -> String {
     let cells: String = cells.iter().map(|cell| format!("<th scope=col>{}</th>", escape(cell))).collect();
     format!("<thead><tr>{cells}</tr></thead>\n")
 }

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::recipe::Recipe;
 
+pub(crate) use axis::{Axis, Unit, drawable};
+pub(crate) use html::{count, document, escape, head, interval, rate, row};
+
 /// A resolved recipe is a few pages; more is not shown.
 const RECIPE_BYTES: u64 = 1 << 20;
 

@@ -10,13 +10,11 @@ use crate::evaluate::Behaviour;
 use crate::pretrain::{HeldOut, Probed};
 use crate::run::MetricsLine;
 
-const STYLE: &str = include_str!("style.css");
 /// Share of the time spent waiting for audio that is worth mending.
 const WAITING: f64 = 0.25;
 
 /// The whole page.
 pub(super) fn page(contents: &Contents) -> String {
-    let name = escape(&contents.name);
     let lines = &contents.lines;
     let parts = [
         heading(contents),
@@ -29,14 +27,7 @@ pub(super) fn page(contents: &Contents) -> String {
         dev_speakers(lines),
         recipe(contents.yaml.as_deref()),
     ];
-    // The policy: should a name ever get past `escape`, it can still load and run nothing.
-    format!(
-        "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n\
-         <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
-         <title>{name} – klang</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
-        parts.concat()
-    )
+    super::html::document(&contents.name, "", &parts.concat())
 }
 
 /// Name, and what ran where how far for how long.
