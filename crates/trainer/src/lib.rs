@@ -15,6 +15,7 @@ mod evaluate;
 mod event;
 mod export;
 mod files;
+mod hypotheses;
 mod in_order;
 mod model;
 mod optimiser;
@@ -33,7 +34,7 @@ mod training;
 mod transcribe;
 mod windows;
 
-pub use compare::Results;
+pub use compare::{CompareEvent, CompareSettings, Experiment, Results, compare, planned_runs};
 pub use data::{
     AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, encode,
     read_sources,
@@ -43,6 +44,7 @@ pub use error::{Error, Result};
 pub use evaluate::{Behaviour, Evaluation, evaluate};
 pub use event::{Event, Measures, Observer, PretrainingMeasures, Regulariser, UpdateReport};
 pub use export::{ExportOptions, export};
+pub use hypotheses::{read_hypotheses, write_hypotheses};
 pub use model::{
     AudioSpec, ModelSource, ModelSpec, Reading, Recogniser, Recognition, RecognitionStages, Tune, TuneKind, TuneRecipe,
     find_model,
@@ -50,9 +52,9 @@ pub use model::{
 pub use prepare::Preparation;
 pub use pretrain::{HeldOut, PretrainingPreparation, Probed, pretrain};
 pub use recipe::{
-    AugmentRecipe, BottleneckRecipe, ChooseBy, ContrastiveRecipe, DataRecipe, DecodeMethod, DecodeRecipe, FreezeRecipe,
-    MaskRecipe, ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source,
-    SourcePart, SpanRecipe, Spectrum, TrainRecipe,
+    AugmentRecipe, BottleneckRecipe, ChooseBy, Condition, ContrastiveRecipe, DataRecipe, DecodeMethod, DecodeRecipe,
+    FreezeRecipe, MaskRecipe, ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe,
+    Source, SourcePart, SpanRecipe, Spectrum, TrainRecipe,
 };
 pub use regularise::L2SpRecipe;
 pub use run::{DataLine, MetricsLine, RunFolder, read_metrics};

@@ -11,6 +11,8 @@ use crate::device::{Compute, processor_seconds};
 use crate::error::Result;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::event::{Event, Measures, Observer, UpdateReport};
+use crate::files;
+use crate::hypotheses::write_hypotheses;
 use crate::model::{Recogniser, find_model, freeze};
 use crate::optimiser::AdamW;
 use crate::prepare::{FreshModel, Preparation};
@@ -80,6 +82,7 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
     }
     task.sum_up_features(training.progress.update, observer)?;
     let tests = task.score_tests(observer)?;
+    training.end()?;
     write_report(&run)?;
     Ok(Outcome {
         updates: training.progress.update,
@@ -205,10 +208,12 @@ impl FineTuning<'_> {
         if self.prepared.tests.is_empty() {
             return Ok(scores);
         }
+        files::make_folder(&self.run.tests())?;
         let best = Recogniser::open(&find_model(&self.run.best(), None, observer)?, self.model.compute)?;
         for test in &self.prepared.tests {
-            let Evaluation { score, behaviour, .. } =
+            let Evaluation { score, behaviour, pairs } =
                 evaluate(&best, test, &self.loading, self.recipe.train.batch_seconds, observer)?;
+            write_hypotheses(&self.run.test_hypotheses(&test.name), &pairs)?;
             MetricsLine::Test { name: test.name.clone(), behaviour, score: score.clone() }
                 .append(&self.run.metrics())?;
             scores.push((test.name.clone(), score));

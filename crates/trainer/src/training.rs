@@ -8,7 +8,7 @@ use klang_text::Score;
 use tch::Tensor;
 
 use crate::data::{AudioCache, EpochPlan, Item, LoadedBatch, Loader, LoaderSettings};
-use crate::device::Compute;
+use crate::device::{Compute, peak_mib, processor_seconds};
 use crate::error::Result;
 use crate::event::{Event, Observer, Oddities, Regulariser, UpdateReport};
 use crate::model::AudioSpec;
@@ -110,6 +110,8 @@ pub struct Training<'a> {
     /// How far it is.
     pub progress: Progress,
     clock: Instant,
+    /// Updates done before this process.
+    begun: u64,
     oddities: Oddities,
     reports: Vec<UpdateReport>,
 }
@@ -122,6 +124,7 @@ impl<'a> Training<'a> {
             recipe,
             run,
             loading: LoaderSettings { audio, workers: recipe.data.workers, cache },
+            begun: progress.update,
             progress,
             clock: Instant::now(),
             oddities: Oddities::default(),
@@ -234,6 +237,21 @@ impl<'a> Training<'a> {
         self.progress.finished |= update == self.recipe.train.updates;
         task.save_state(&Progress { seconds, parts: Some(task.parts()), ..self.progress })?;
         write_report(self.run)
+    }
+
+    /// Records what this process took.
+    ///
+    /// # Errors
+    /// A failing file system.
+    pub fn end(&self) -> Result<()> {
+        let updates = self.progress.update - self.begun;
+        let line = MetricsLine::End {
+            update: self.progress.update,
+            updates,
+            processor_seconds: processor_seconds(),
+            peak_mib: peak_mib(),
+        };
+        line.append(&self.run.metrics())
     }
 
     /// Wall-clock seconds so far, over all resumes.

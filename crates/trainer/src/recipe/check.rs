@@ -39,6 +39,28 @@ impl Recipe {
             positive("data.dev_share", data.dev_share, 0.5)?;
         }
         range("data.duration", data.duration, 0.0, 600.0)?;
+        if let Some(minutes) = data.minutes {
+            positive("data.minutes", minutes, 1e7)?;
+            if self.pretrain.is_some() {
+                return refuse("data.minutes", &minutes, "absent in pretraining");
+            }
+        }
+        for (name, source) in &data.test {
+            if let Some((key, given, allowed)) = source.condition().fault() {
+                return refuse(&format!("data.test.{name}.condition.{key}"), &given, allowed);
+            }
+        }
+        let learnt = data.train.iter().map(|source| ("data.train", source));
+        for (key, source) in learnt.chain(data.dev.as_ref().map(|source| ("data.dev", source))) {
+            if !source.condition().is_none() {
+                let given = source.path().display();
+                return refuse(
+                    &format!("{key}.condition"),
+                    &given,
+                    "none: only tests are put under conditions; to learn from changed audio, data.augment",
+                );
+            }
+        }
         if let Some(speed) = data.augment.speed {
             range("data.augment.speed", speed, 0.5, 2.0)?;
         }

@@ -153,6 +153,19 @@ pub enum MetricsLine {
         /// Wall-clock seconds of training so far, evaluations included, over all resumes.
         seconds: f64,
     },
+    /// What the process took that ended the run.
+    End {
+        /// Updates done.
+        update: u64,
+        /// Of these, by this process.
+        updates: u64,
+        /// Its processor seconds, on all cores together, evaluations included.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        processor_seconds: Option<f64>,
+        /// The largest memory that it held, MiB.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peak_mib: Option<f64>,
+    },
     /// The best checkpoint's score on a test set, at the end.
     Test {
         /// The test's name.
@@ -199,7 +212,7 @@ impl MetricsLine {
             | MetricsLine::Pretrain { update, .. }
             | MetricsLine::HeldOut { update, .. }
             | MetricsLine::Dev { update, .. } => *update,
-            MetricsLine::Test { .. } => u64::MAX,
+            MetricsLine::Test { .. } | MetricsLine::End { .. } => u64::MAX,
         }
     }
 

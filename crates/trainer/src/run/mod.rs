@@ -10,6 +10,7 @@ use klang_hub::ModelName;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hypotheses::file_stem;
 use crate::recipe::Recipe;
 use crate::training::Begin;
 
@@ -106,6 +107,11 @@ impl RunFolder {
         (was.id() == given.id() && commit(&was) && !commit(&given)).then_some(old)
     }
 
+    /// A folder that is taken for one.
+    pub fn at(path: &Path) -> RunFolder {
+        RunFolder { path: path.into() }
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -134,6 +140,16 @@ impl RunFolder {
     /// What a resume needs.
     pub fn state(&self) -> PathBuf {
         self.path.join("state")
+    }
+
+    /// What was recognised of the tests.
+    pub fn tests(&self) -> PathBuf {
+        self.path.join("tests")
+    }
+
+    /// What was recognised of one test by the best checkpoint.
+    pub fn test_hypotheses(&self, name: &str) -> PathBuf {
+        self.tests().join(format!("{}.hypotheses.jsonl", file_stem(name)))
     }
 
     /// The page to look at.
