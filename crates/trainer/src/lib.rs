@@ -34,7 +34,10 @@ mod training;
 mod transcribe;
 mod windows;
 
-pub use compare::{CompareEvent, CompareSettings, Experiment, Results, compare, planned_runs};
+pub use compare::{
+    Arm, ArmRates, Budget, CompareEvent, CompareSettings, Cost, Difference, Experiment, Interval, Learning,
+    LearningPoint, Missing, Results, Scored, Search, Try, compare, planned_runs,
+};
 pub use data::{
     AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, encode,
     read_sources,

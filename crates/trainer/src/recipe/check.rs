@@ -7,6 +7,7 @@ use klang_wav2vec2::{ModelConfig, Spans};
 use super::{BottleneckRecipe, NormKind, Recipe};
 use crate::device::PrecisionChoice;
 use crate::error::{Error, Result};
+use crate::hypotheses::file_stem;
 use crate::model::TuneKind;
 
 impl Recipe {
@@ -48,6 +49,13 @@ impl Recipe {
         for (name, source) in &data.test {
             if let Some((key, given, allowed)) = source.condition().fault() {
                 return refuse(&format!("data.test.{name}.condition.{key}"), &given, allowed);
+            }
+        }
+        let mut stems = std::collections::BTreeMap::new();
+        for name in data.test.keys() {
+            if let Some(other) = stems.insert(file_stem(name), name) {
+                let allowed = format!("names that differ in letters or digits: `{other}` would have the same file");
+                return refuse("data.test", name, &allowed);
             }
         }
         let learnt = data.train.iter().map(|source| ("data.train", source));
@@ -221,7 +229,7 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::Source;
+    use crate::recipe::{Condition, Source, SourcePart};
 
     #[test]
     fn each_value_outside_its_range_is_refused_by_its_key() {
@@ -232,13 +240,23 @@ mod tests {
         };
         good().check().unwrap();
         type Spoil = fn(&mut Recipe);
-        let cases: [(&str, Spoil); 25] = [
+        let cases: [(&str, Spoil); 28] = [
             ("data.train", |recipe| recipe.data.train.clear()),
             ("data.dev_share", |recipe| recipe.data.dev_share = 0.0),
             ("data.duration", |recipe| recipe.data.duration = [3.0, 1.0]),
             ("data.augment.speed", |recipe| recipe.data.augment.speed = Some([0.1, 1.0])),
             ("data.augment.noise_db", |recipe| recipe.data.augment.noise_db = Some([f64::NAN, 1.0])),
             ("data.workers", |recipe| recipe.data.workers = 0),
+            ("data.minutes", |recipe| recipe.data.minutes = Some(0.0)),
+            ("data.test.new.condition.speed", |recipe| {
+                let condition = Condition { speed: Some(9.0), ..Condition::default() };
+                let part = SourcePart { manifest: "t.jsonl".into(), select: Default::default(), condition };
+                recipe.data.test = [("new".to_string(), Source::Part(part))].into();
+            }),
+            ("data.test", |recipe| {
+                let test = |name: &str| (name.to_string(), Source::Whole("t.jsonl".into()));
+                recipe.data.test = [test("a b"), test("a-b")].into();
+            }),
             ("model.size", |recipe| recipe.model.size = "huge".into()),
             ("model.norm.warmup", |recipe| {
                 recipe.model.norm.kind = NormKind::KlNorm;
