@@ -67,6 +67,17 @@ fn metrics(lines: &[Value]) {
         let sites: Vec<&String> = line["rates"].as_object().expect("rates by site").keys().collect();
         assert_eq!(sites.len(), 2, "two sites of one layer: {sites:?}");
     }
+    // Channel by channel at every evaluation: what the line of the update before it says of each site is their mean.
+    assert_eq!(updates("rates"), [2, 4, 5]);
+    for (line, train) in of("rates").iter().zip(&train) {
+        for (site, mean) in train["rates"].as_object().expect("rates by site") {
+            let channels: Vec<f64> =
+                line["sites"][site].as_array().expect(site).iter().map(|nats| nats.as_f64().expect("nats")).collect();
+            assert_eq!(channels.len(), 16, "{site}");
+            let off = channels.iter().sum::<f64>() / 16.0 - mean.as_f64().expect("nats");
+            assert!(off.abs() < 1e-4, "{site}: {off}");
+        }
+    }
     // Five labels, none likelier than another: the loss starts near ln 6 or above, never near 0.
     assert!(train[0]["initial_loss"].as_f64().is_some_and(|loss| loss > 1.0), "{}", train[0]);
     let dev = of("dev");

@@ -157,6 +157,10 @@ impl Task for FineTuning<'_> {
         }
     }
 
+    fn rates(&self) -> &[SiteRate] {
+        &self.rates
+    }
+
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<Evaluation> {
         self.score(&self.prepared.dev, observer)
     }

@@ -13,6 +13,7 @@ use crate::event::{Event, Observer, Oddities, UpdateReport};
 use crate::model::AudioSpec;
 use crate::recipe::Recipe;
 use crate::run::{DataLine, MetricsLine, Progress, RunFolder, write_report};
+use crate::sites::SiteRate;
 
 /// Whether a run folder is new or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,9 @@ pub trait Task {
 
     /// The line of metrics over some updates, in their order; not empty.
     fn line(&mut self, reports: &[UpdateReport], seconds: f64) -> MetricsLine;
+
+    /// KL-Norm's rates in the last update; empty without KL-Norm.
+    fn rates(&self) -> &[SiteRate];
 
     /// Judges the model.
     ///
@@ -222,6 +226,9 @@ impl<'a> Training<'a> {
         task.save_model(&self.run.last())?;
         let update = self.progress.update;
         let seconds = self.seconds();
+        if let Some(rates) = MetricsLine::rates(update, task.rates()) {
+            rates.append(&self.run.metrics())?;
+        }
         task.tell(evaluation, Told { update, best, seconds }, observer)?;
         if self.recipe.train.patience.is_some_and(|patience| self.progress.since_best >= patience) {
             observer.event(Event::Note(&format!(

@@ -1,10 +1,13 @@
 //! report.html: what a run did, on one page that needs nothing else.
 
 mod axis;
+mod channels;
 mod figures;
+mod gap;
 mod html;
 mod page;
 mod plot;
+mod raster;
 mod tables;
 
 use super::{MetricsLine, RunFolder, read_metrics};
@@ -81,7 +84,16 @@ mod tests {
         MetricsLine::Dev { update, best, behaviour, score, seconds: 3700.0 }
     }
 
-    fn train(update: u64, loss: f64) -> MetricsLine {
+    pub(super) fn dev_loss(update: u64, loss: f64) -> MetricsLine {
+        match dev(update, false, "one") {
+            MetricsLine::Dev { update, best, behaviour, score, seconds } => {
+                MetricsLine::Dev { update, best, behaviour: Behaviour { loss, ..behaviour }, score, seconds }
+            }
+            _ => unreachable!(),
+        }
+    }
+
+    pub(super) fn train(update: u64, loss: f64) -> MetricsLine {
         MetricsLine::Train {
             update,
             epoch: 2,
@@ -163,12 +175,19 @@ mod tests {
     }
 
     #[test]
-    fn rates_by_site_stand_in_the_order_of_blocks() {
-        let (.., page) = report(&[train(20, 3.0)], "");
-        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
-        assert!(place(">block 0<") < place(">block 10<"));
-        assert!(page.contains(">0.750<"));
-        assert!(page.contains("λ"));
+    fn rates_are_read_back_as_they_were_measured_to_four_decimals() {
+        let channels = vec![0.0, 0.12345678, 1e-9, 12.00004, f32::NAN];
+        let measured = crate::sites::SiteRate { layer: Some(10), site: klang_wav2vec2::Site::FeedForward, channels };
+        let line = MetricsLine::rates(20, &[measured]).unwrap();
+        assert!(MetricsLine::rates(20, &[]).is_none());
+        let (_folder, run, page) = report(&[train(20, 3.0), line], "");
+        let text = std::fs::read_to_string(run.metrics()).unwrap();
+        assert!(text.contains(r#""sites":{"10.feedforward":[0.0,0.1235,0.0,12.0,null]}"#), "{text}");
+        assert!(page.contains("KL-Norm’s rate by site and channel") && page.contains("λ"), "{page}");
+        assert!(page.contains("2 of 4 channels are switched off"), "{page}");
+        // A resume writes them again.
+        crate::run::metrics::rewind(&run.metrics(), 20).unwrap();
+        assert_eq!(std::fs::read_to_string(run.metrics()).unwrap(), text);
     }
 
     #[test]
@@ -176,11 +195,11 @@ mod tests {
         let charts = |reduction: &str| {
             let yaml = format!("train: {{loss_reduction: {reduction}}}\n");
             let page = report(&[train(20, 3.0), dev(20, true, "one")], &yaml).2;
-            [page.contains("<b>Loss</b>"), page.contains("<b>Training loss</b>")]
+            ["<b>Loss</b>", "<b>Training loss</b>", "<b>Over-fitting gap</b>"].map(|title| page.contains(title))
         };
-        assert_eq!(charts("label"), [true, false]);
-        assert_eq!(charts("utterance"), [false, true]);
-        assert_eq!(charts("sum"), [false, true]);
+        assert_eq!(charts("label"), [true, false, true]);
+        assert_eq!(charts("utterance"), [false, true, false]);
+        assert_eq!(charts("sum"), [false, true, false]);
     }
 
     #[test]

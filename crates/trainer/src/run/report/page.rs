@@ -3,9 +3,10 @@
 use klang_text::{Ci95Unit, Score};
 
 use super::Contents;
+use super::channels::channels;
 use super::figures::figures;
 use super::html::{count, duration, escape, interval, rate, share};
-use super::tables::{mean, rates_by_site, speakers, speed};
+use super::tables::{mean, speakers, speed};
 use crate::evaluate::Behaviour;
 use crate::pretrain::{HeldOut, Probed};
 use crate::run::MetricsLine;
@@ -24,7 +25,7 @@ pub(super) fn page(contents: &Contents) -> String {
         headline(contents),
         tests(lines),
         figures(contents),
-        rates_by_site(lines),
+        channels(lines),
         speed(lines),
         dev_speakers(lines),
         recipe(contents.yaml.as_deref()),
