@@ -9,11 +9,13 @@ mod batched;
 mod data;
 mod device;
 mod draw;
+mod emissions;
 mod error;
 mod evaluate;
 mod event;
 mod export;
 mod files;
+mod hypotheses;
 mod in_order;
 mod model;
 mod optimiser;
@@ -40,6 +42,7 @@ pub use error::{Error, Result};
 pub use evaluate::{Behaviour, Evaluation, evaluate};
 pub use event::{Event, Measures, Observer, PretrainingMeasures, UpdateReport};
 pub use export::{ExportOptions, export};
+pub use hypotheses::write_hypotheses;
 pub use model::{
     AudioSpec, ModelSource, ModelSpec, Reading, Recogniser, Recognition, RecognitionStages, Tune, TuneKind, TuneRecipe,
     find_model,

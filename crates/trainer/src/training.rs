@@ -72,6 +72,14 @@ pub trait Task {
     /// What an evaluation comes to; the smaller is the better, and the second number decides between equal first ones.
     fn result(&self, evaluation: &Self::Evaluation) -> [f64; 2];
 
+    /// Keeps what shows how the best model so far fared, beside that model, which was saved just before.
+    ///
+    /// # Errors
+    /// Audio that cannot be read, a failing file system, or libtorch's own.
+    fn keep_best(&self, _evaluation: &Self::Evaluation) -> Result<()> {
+        Ok(())
+    }
+
     /// Says and records an evaluation.
     ///
     /// # Errors
@@ -218,6 +226,7 @@ impl<'a> Training<'a> {
         let best = self.progress.best.is_none_or(|best| result < best);
         if best {
             task.save_model(&self.run.best())?;
+            task.keep_best(&evaluation)?;
             self.progress.best = Some(result);
             self.progress.since_best = 0;
         } else {

@@ -1,5 +1,6 @@
 //! report.html: what a run did, on one page that needs nothing else.
 
+mod alignments;
 mod axis;
 mod channels;
 mod figures;
@@ -8,11 +9,16 @@ mod html;
 mod page;
 mod plot;
 mod raster;
+mod spectrograms;
 mod tables;
 
+use klang_text::Pair;
+
 use super::{MetricsLine, RunFolder, read_metrics};
+use crate::emissions::{EmissionPath, read_paths};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hypotheses::read_hypotheses;
 use crate::recipe::Recipe;
 
 /// A resolved recipe is a few pages; more is not shown.
@@ -27,11 +33,15 @@ struct Contents {
     /// The recipe as it stands in the folder, if it can be read.
     yaml: Option<String>,
     recipe: Option<Recipe>,
+    /// What the best model made of dev.
+    pairs: Vec<Pair>,
+    /// How it read some of dev's utterances.
+    paths: Vec<EmissionPath>,
     /// What is wrong with the metrics themselves.
     broken: Option<String>,
 }
 
-/// Writes the run's report from its metrics and recipe; whatever of them is missing is missing from the page.
+/// Writes the run's report from its metrics, its recipe and what the best model made of dev; whatever of them is missing is missing from the page.
 ///
 /// # Errors
 /// A failing file system.
@@ -45,7 +55,8 @@ pub fn write_report(run: &RunFolder) -> Result<()> {
     };
     let yaml = klang_wav2vec2::checkpoint::read_text(&run.recipe(), RECIPE_BYTES).ok();
     let recipe = yaml.as_deref().and_then(|yaml| serde_yaml::from_str(yaml).ok());
-    let page = page::page(&Contents { name: name(run), lines, yaml, recipe, broken });
+    let (pairs, paths) = (read_hypotheses(&run.hypotheses()), read_paths(&run.emissions()));
+    let page = page::page(&Contents { name: name(run), lines, yaml, recipe, pairs, paths, broken });
     files::write(&run.report(), page.as_bytes())
 }
 
@@ -64,10 +75,12 @@ fn name(run: &RunFolder) -> String {
 
 #[cfg(test)]
 mod tests {
-    use klang_text::{Pair, ScoreOptions, score};
+    use klang_text::{ScoreOptions, score};
 
     use super::*;
+    use crate::emissions::{EmittedLabel, write_paths};
     use crate::evaluate::Behaviour;
+    use crate::hypotheses::write_hypotheses;
 
     const EVIL: &str = "<script>alert('1')</script>&\"";
 
@@ -225,6 +238,33 @@ mod tests {
         write_report(&run).unwrap();
         let page = std::fs::read_to_string(run.report()).unwrap();
         assert!(page.contains("metrics.jsonl: line 2") && page.contains("at update 60"), "{page}");
+    }
+
+    #[test]
+    fn what_the_best_model_made_of_dev_is_shown_where_it_is_there() {
+        let (_folder, run, page) = report(&[train(20, 3.0), dev(20, true, "one")], "");
+        let titles = ["Dev’s utterances with most word errors, at update 20", "What is emitted where, at update 20"];
+        assert!(titles.iter().all(|title| !page.contains(title)), "{page}");
+        write_hypotheses(&run.hypotheses(), &[pair(EVIL, EVIL, EVIL)]).unwrap();
+        let label = EmittedLabel { token: EVIL.into(), frame: 0, probability: 0.5 };
+        let path = EmissionPath {
+            id: EVIL.into(),
+            speaker: None,
+            reference: EVIL.into(),
+            text: EVIL.into(),
+            frames_per_second: 50.0,
+            labels: vec![label],
+            spectrogram: vec!["0f".into()],
+        };
+        write_paths(&run.emissions(), &[path]).unwrap();
+        write_report(&run).unwrap();
+        let page = std::fs::read_to_string(run.report()).unwrap();
+        assert!(titles.iter().all(|title| page.contains(title)) && !page.contains("<script"), "{page}");
+        // Without an evaluation that was the best, it would be nobody's.
+        std::fs::remove_file(run.metrics()).unwrap();
+        write_report(&run).unwrap();
+        let page = std::fs::read_to_string(run.report()).unwrap();
+        assert!(!page.contains("most word errors") && !page.contains("emitted where"), "{page}");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use klang_text::{Ci95Unit, Score};
 
 use super::Contents;
+use super::alignments::alignments;
 use super::channels::channels;
 use super::figures::figures;
 use super::html::{count, duration, escape, interval, rate, share};
+use super::spectrograms::spectrograms;
 use super::tables::{mean, speakers, speed};
 use crate::evaluate::Behaviour;
 use crate::pretrain::{HeldOut, Probed};
@@ -28,6 +30,7 @@ pub(super) fn page(contents: &Contents) -> String {
         channels(lines),
         speed(lines),
         dev_speakers(lines),
+        dev_utterances(contents),
         recipe(contents.yaml.as_deref()),
     ];
     // The policy: should a name ever get past `escape`, it can still load and run nothing.
@@ -244,6 +247,12 @@ fn tests(lines: &[MetricsLine]) -> String {
 fn dev_speakers(lines: &[MetricsLine]) -> String {
     let Some((update, score)) = best(lines) else { return String::new() };
     format!("<h2>Dev by speaker, at update {}</h2>\n{}", count(update), speakers(score))
+}
+
+/// What the best model made of single utterances.
+fn dev_utterances(contents: &Contents) -> String {
+    let Some((update, _)) = best(&contents.lines) else { return String::new() };
+    spectrograms(&contents.paths, update) + &alignments(&contents.pairs, update)
 }
 
 fn recipe(yaml: Option<&str>) -> String {
