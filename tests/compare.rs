@@ -130,7 +130,10 @@ fn another_experiments_runs_are_not_taken_for_its_own() {
 fn held_out_speakers_are_learnt_from_in_no_run_that_is_scored_on_them() {
     let dir = dir();
     dir.corpus("all.jsonl", &crate::harness::SENTENCES);
-    dir.write("recipe.yaml", recipe(2, "size: tiny", "", "").replace("train.jsonl", "all.jsonl").replace("dev: dev.jsonl", "dev_share: 0.3"));
+    dir.write(
+        "recipe.yaml",
+        recipe(2, "size: tiny", "", "").replace("train.jsonl", "all.jsonl").replace("dev: dev.jsonl", "dev_share: 0.3"),
+    );
     let text = "recipe: recipe.yaml\narms: [{name: plain}, {name: kl, set: {model.norm: {kind: kl_norm}}}]\nfolds: {column: speaker}\nstatistics: {draws: 100}\n";
     dir.write("experiment.yaml", text);
     dir.klang(["compare", "experiment.yaml", "--out", "out", "--threads", "1"]).succeeds().prints(&["held out"]);
@@ -140,7 +143,10 @@ fn held_out_speakers_are_learnt_from_in_no_run_that_is_scored_on_them() {
         assert!(!scored.is_empty() && scored.iter().all(|line| line["speaker"] == held), "{scored:?}");
         let dev = dir.json_lines(&format!("{run}/metrics.jsonl"));
         let dev = dev.iter().find(|line| line["kind"] == "dev").expect("a line");
-        assert_eq!(dev["score"]["speakers"].as_object().map(|map| map.keys().cloned().collect::<Vec<_>>()), Some(vec![other.to_string()]));
+        assert_eq!(
+            dev["score"]["speakers"].as_object().map(|map| map.keys().cloned().collect::<Vec<_>>()),
+            Some(vec![other.to_string()])
+        );
     }
     let results = results(&dir, "out");
     assert_eq!(results["folds"], serde_json::json!(["anna", "ben"]));

@@ -8,6 +8,7 @@ use klang_wav2vec2::checkpoint::Own;
 
 use crate::data::{Item, LoadedBatch, LoaderSettings};
 use crate::device::{Compute, processor_seconds};
+use crate::emissions::{emission_paths, write_paths};
 use crate::error::Result;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::event::{Event, Measures, Observer, UpdateReport};
@@ -165,6 +166,10 @@ impl Task for FineTuning<'_> {
         }
     }
 
+    fn rates(&self) -> &[SiteRate] {
+        &self.rates
+    }
+
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<Evaluation> {
         self.score(&self.prepared.dev, observer)
     }
@@ -172,6 +177,12 @@ impl Task for FineTuning<'_> {
     fn result(&self, evaluation: &Evaluation) -> [f64; 2] {
         let Score { wer, cer, .. } = evaluation.score;
         self.recipe.train.choose_by.order([wer, cer].map(|rate| rate.unwrap_or(f64::MAX)))
+    }
+
+    fn keep_best(&self, evaluation: &Evaluation) -> Result<()> {
+        write_hypotheses(&self.run.hypotheses(), &evaluation.pairs)?;
+        let paths = emission_paths(self.model, &self.prepared.dev, &evaluation.pairs, &self.loading)?;
+        write_paths(&self.run.emissions(), &paths)
     }
 
     fn tell(&mut self, evaluation: Evaluation, told: Told, observer: &mut dyn Observer) -> Result<()> {

@@ -14,6 +14,7 @@ use crate::event::{Event, Observer, Oddities, Regulariser, UpdateReport};
 use crate::model::AudioSpec;
 use crate::recipe::Recipe;
 use crate::run::{DataLine, MetricsLine, Progress, RunFolder, write_report};
+use crate::sites::SiteRate;
 
 /// Whether a run folder is new or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,9 @@ pub trait Task {
     /// The line of metrics over some updates, in their order; not empty.
     fn line(&mut self, reports: &[UpdateReport], seconds: f64) -> MetricsLine;
 
+    /// KL-Norm's rates in the last update; empty without KL-Norm.
+    fn rates(&self) -> &[SiteRate];
+
     /// Judges the model.
     ///
     /// # Errors
@@ -68,6 +72,14 @@ pub trait Task {
 
     /// What an evaluation comes to; the smaller is the better, and the second number decides between equal first ones.
     fn result(&self, evaluation: &Self::Evaluation) -> [f64; 2];
+
+    /// Keeps what shows how the best model so far fared, beside that model, which was saved just before.
+    ///
+    /// # Errors
+    /// Audio that cannot be read, a failing file system, or libtorch's own.
+    fn keep_best(&self, _evaluation: &Self::Evaluation) -> Result<()> {
+        Ok(())
+    }
 
     /// Says and records an evaluation.
     ///
@@ -218,6 +230,7 @@ impl<'a> Training<'a> {
         let best = self.progress.best.is_none_or(|best| result < best);
         if best {
             task.save_model(&self.run.best())?;
+            task.keep_best(&evaluation)?;
             self.progress.best = Some(result);
             self.progress.since_best = 0;
         } else {
@@ -226,6 +239,9 @@ impl<'a> Training<'a> {
         task.save_model(&self.run.last())?;
         let update = self.progress.update;
         let seconds = self.seconds();
+        if let Some(rates) = MetricsLine::rates(update, task.rates()) {
+            rates.append(&self.run.metrics())?;
+        }
         task.tell(evaluation, Told { update, best, seconds }, observer)?;
         if self.recipe.train.patience.is_some_and(|patience| self.progress.since_best >= patience) {
             observer.event(Event::Note(&format!(

@@ -7,7 +7,7 @@ use klang_ctc::Reduction;
 use sha2::{Digest, Sha256};
 
 use super::plan::{Job, Plan};
-use super::results::{Arm, Budget, Cost, Learning, LearningPoint, Missing, Results, Search};
+use super::results::{Arm, ArmRates, Budget, Cost, Learning, LearningPoint, Missing, Results, Search};
 use super::run::{Ended, Runner};
 use super::scores::{Outcome, scores};
 use crate::error::{Error, Result};
@@ -93,7 +93,7 @@ impl Collected<'_> {
             draw_runs: experiment.statistics.seeds,
             scores: scores(plan, &outcomes)?,
             curves: curves(plan, &runs),
-            rates: Vec::new(),
+            rates: rates(plan, &runs),
             costs: (0..arms.len()).filter_map(|arm| cost(&arms[arm].name, arm, &runs)).collect(),
             arms,
             missing,
@@ -172,6 +172,30 @@ fn points(run: &Run) -> BTreeMap<u64, LearningPoint> {
         }
     }
     points
+}
+
+/// The last rates of each arm's first run at each budget.
+fn rates(plan: &Plan, runs: &[Run]) -> Vec<ArmRates> {
+    let mut rates = Vec::new();
+    for (budget, amount) in plan.experiment.budgets.iter().enumerate() {
+        for (arm, plan) in plan.experiment.arms.iter().enumerate() {
+            let first = runs.iter().find(|run| (run.job.arm, run.job.budget) == (arm, budget));
+            let last = first.and_then(|run| {
+                let sites = run.lines.iter().rev().find_map(|line| match line {
+                    MetricsLine::Rates { sites, .. } => Some(sites.clone()),
+                    _ => None,
+                });
+                Some((run.job.name.clone(), sites?))
+            });
+            rates.extend(last.map(|(run, sites)| ArmRates {
+                budget: amount.name(),
+                arm: plan.name.clone(),
+                run,
+                sites,
+            }));
+        }
+    }
+    rates
 }
 
 fn cost(name: &str, arm: usize, runs: &[Run]) -> Option<Cost> {

@@ -242,6 +242,10 @@ impl Task for Pretraining<'_> {
         }
     }
 
+    fn rates(&self) -> &[SiteRate] {
+        &self.rates
+    }
+
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<Self::Evaluation> {
         let seconds = self.recipe.train.batch_seconds;
         let judged = held_out(self.model, &self.prepared.dev, self.recipe, &self.loading, &mut self.short, observer)?;

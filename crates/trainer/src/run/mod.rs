@@ -137,6 +137,16 @@ impl RunFolder {
         self.path.join("last")
     }
 
+    /// What the best model made of dev, a JSON line an utterance; of fine-tuning only.
+    pub fn hypotheses(&self) -> PathBuf {
+        self.path.join("dev.hypotheses.jsonl")
+    }
+
+    /// How the best model read some utterances of dev frame by frame, a JSON line each; of fine-tuning only.
+    pub fn emissions(&self) -> PathBuf {
+        self.path.join("dev.emissions.jsonl")
+    }
+
     /// What a resume needs.
     pub fn state(&self) -> PathBuf {
         self.path.join("state")
