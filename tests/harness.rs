@@ -264,7 +264,7 @@ pub fn start_and_kill(dir: &Dir, command: &str, run: &str) -> u64 {
 /// What training and scoring said, without what depends on the clock.
 pub fn timeless(dir: &Dir, run: &str) -> Vec<Value> {
     let mut lines = dir.json_lines(&format!("{run}/metrics.jsonl"));
-    lines.retain(|line| line["kind"] != "run");
+    lines.retain(|line| line["kind"] != "run" && line["kind"] != "end");
     for line in &mut lines {
         let map = line.as_object_mut().expect("an object");
         for key in ["seconds", "audio_seconds_per_second", "waiting"] {

@@ -2,6 +2,7 @@
 //! stands on stdout and stderr, and the files that are left. One file a concern; `harness` holds what all need.
 
 mod check;
+mod compare;
 mod doctor;
 mod evaluate;
 mod export;

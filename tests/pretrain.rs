@@ -218,6 +218,9 @@ fn what_cannot_be_pretrained_is_refused_before_work_starts() {
 fn an_encoder_is_exported_for_others_with_what_it_heard() {
     let dir = dir(4, BEST_RQ);
     dir.klang(["pretrain", "recipe.yaml", "--run", "speech", "--set=model.norm.kind=kl_norm"]).succeeds();
+    let lines = dir.json_lines("speech/metrics.jsonl");
+    let rates: Vec<&Value> = lines.iter().filter(|line| line["kind"] == "rates").collect();
+    assert!(!rates.is_empty() && rates[0]["sites"]["0.attention"].is_array(), "{rates:?}");
     dir.klang(["export", "speech", "out", "--bf16"]).succeeds().prints(&["out"]);
     assert_eq!(dir.names("out"), ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]);
     let weights = |path: &str| klang_wav2vec2::checkpoint::read_safetensors(&dir.path(path)).expect("weights");

@@ -35,6 +35,9 @@ fn a_killed_run_ends_as_if_it_had_never_been_stopped() {
         assert!(weights("whole") == weights("stopped"), "the weights of {model} differ after a stop at {update}");
     }
     assert_eq!(timeless(&dir, "whole"), timeless(&dir, "stopped"));
+    for file in ["dev.hypotheses.jsonl", "dev.emissions.jsonl"] {
+        assert_eq!(dir.text(&format!("whole/{file}")), dir.text(&format!("stopped/{file}")), "{file}");
+    }
     // The comparison is of a run in which everything took part.
     let lines = timeless(&dir, "whole");
     let last = lines.iter().rfind(|line| line["kind"] == "train").expect("a line");

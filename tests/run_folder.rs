@@ -26,7 +26,16 @@ fn a_run_leaves_recipe_metrics_models_state_and_report() {
 
     assert_eq!(
         dir.names("runs/a"),
-        ["best", "last", "metrics.jsonl", "recipe.yaml", "report.html", "state"],
+        [
+            "best",
+            "dev.emissions.jsonl",
+            "dev.hypotheses.jsonl",
+            "last",
+            "metrics.jsonl",
+            "recipe.yaml",
+            "report.html",
+            "state"
+        ],
         "and nothing unfinished"
     );
     for folder in ["runs/a/best", "runs/a/last"] {
@@ -36,7 +45,28 @@ fn a_run_leaves_recipe_metrics_models_state_and_report() {
     assert_eq!(dir.json("runs/a/state/progress.json")["update"], 5);
     resolved(&dir);
     metrics(&dir.json_lines("runs/a/metrics.jsonl"));
+    best_on_dev(&dir);
     transformers_layout(&dir, "runs/a/best");
+}
+
+/// What the best model made of dev is what `klang evaluate` says of it, and its path's labels are that text, in which no
+/// special token stands.
+fn best_on_dev(dir: &Dir) {
+    dir.klang_on_cpu(["evaluate", "runs/a", "dev.jsonl", "--out", "out"]).succeeds();
+    assert_eq!(dir.text("runs/a/dev.hypotheses.jsonl"), dir.text("out/dev.hypotheses.jsonl"));
+    let paths = dir.json_lines("runs/a/dev.emissions.jsonl");
+    assert_eq!(paths.len(), 2, "dev has two utterances");
+    for path in paths {
+        let labels = path["labels"].as_array().expect("labels");
+        let tokens: String = labels.iter().map(|label| label["token"].as_str().expect("a token")).collect();
+        let text = tokens.replace('␣', " ").replace("<unk>", "");
+        assert_eq!(text.split_whitespace().collect::<Vec<_>>().join(" "), path["text"], "{path}");
+        let bands = path["spectrogram"].as_array().expect("bands");
+        let frames = bands[0].as_str().expect("digits").len() as u64;
+        assert!(bands.len() == 40 && frames > 0, "{path}");
+        let places: Vec<u64> = labels.iter().map(|label| label["frame"].as_u64().expect("a frame")).collect();
+        assert!(places.is_sorted() && places.iter().all(|&frame| frame < frames), "{path}");
+    }
 }
 
 /// Every default is shown, and what was set.
@@ -66,6 +96,17 @@ fn metrics(lines: &[Value]) {
         assert!(line["rate"].as_f64().is_some_and(|rate| rate > 0.0), "{line}");
         let sites: Vec<&String> = line["rates"].as_object().expect("rates by site").keys().collect();
         assert_eq!(sites.len(), 2, "two sites of one layer: {sites:?}");
+    }
+    // Channel by channel at every evaluation: what the line of the update before it says of each site is their mean.
+    assert_eq!(updates("rates"), [2, 4, 5]);
+    for (line, train) in of("rates").iter().zip(&train) {
+        for (site, mean) in train["rates"].as_object().expect("rates by site") {
+            let channels: Vec<f64> =
+                line["sites"][site].as_array().expect(site).iter().map(|nats| nats.as_f64().expect("nats")).collect();
+            assert_eq!(channels.len(), 16, "{site}");
+            let off = channels.iter().sum::<f64>() / 16.0 - mean.as_f64().expect("nats");
+            assert!(off.abs() < 1e-4, "{site}: {off}");
+        }
     }
     // Five labels, none likelier than another: the loss starts near ln 6 or above, never near 0.
     assert!(train[0]["initial_loss"].as_f64().is_some_and(|loss| loss > 1.0), "{}", train[0]);

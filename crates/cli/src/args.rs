@@ -42,6 +42,11 @@ pub enum Command {
         after_help = "The recipe has a section `pretrain`, and `data.train` names manifests without transcripts or folders with audio; recordings longer than data.duration allows are cut at their pauses. It starts from random weights (model.size) or goes on from any model (model.init).\n\nThree commands, from recordings to text:\n  klang pretrain configs/pretrain.yaml --set 'data.train=[recordings]'    # all recordings, transcribed or not\n  klang train my-recipe.yaml --set model.init=runs/pretrain               # the transcribed ones\n  klang transcribe runs/my-recipe recordings/*.wav                        # the rest"
     )]
     Pretrain(TrainArguments),
+    /// Run several trainings against one another, with statistics and a report
+    #[command(
+        after_help = "EXPERIMENT is a YAML file: a base recipe, its arms (the first is the control), seeds, budgets in minutes, folds, conditions. Every arm sees the same data in the same order, the same initial weights and as many updates. A run that breaks loses nothing but itself, and the same command goes on where it was stopped.\n\nExamples:\n  klang compare configs/experiments/digits.yaml --dry-run\n  klang compare configs/experiments/digits.yaml --jobs 2 --threads 2\n  klang compare my-experiment.yaml --out results/mine"
+    )]
+    Compare(CompareArguments),
     /// Compute WER and CER of a model on manifests
     #[command(
         after_help = "Examples:\n  klang evaluate runs/digits data/digits/test.jsonl\n  klang evaluate runs/digits test.jsonl test-flite.jsonl --out results --json"
@@ -67,6 +72,25 @@ pub enum Command {
         after_help = "The file holds `logits` (frame, vocabulary) in fp32; its metadata holds the vocabulary, a JSON list in the order of the columns. With --stages it also holds `features` (frame, feature), `projected` and `hidden` (frame, channel).\n\nExamples:\n  klang logits runs/digits recording.wav --out logits.safetensors\n  klang logits runs/digits a.wav b.wav --out logits --stages"
     )]
     Logits(LogitsArguments),
+}
+
+#[derive(Args, Debug)]
+pub struct CompareArguments {
+    /// The experiment, a YAML file
+    pub experiment: PathBuf,
+    /// Where runs and reports go; runs/NAME by default
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Runs at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: u16,
+    /// Threads of all runs together, shared out among those at a time; by default a run takes what its recipe says, and with
+    /// several jobs all cores are shared out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Check everything, list the runs, and start none
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Which model.

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Train(arguments) => commands::train::run(&arguments),
         Command::Pretrain(arguments) => commands::pretrain::run(&arguments),
+        Command::Compare(arguments) => commands::compare::run(&arguments),
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Transcribe(arguments) => commands::transcribe::run(&arguments),
         Command::Score(arguments) => commands::score::run(&arguments),

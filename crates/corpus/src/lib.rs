@@ -29,7 +29,7 @@ pub use check::{CheckOptions, Finding, Role, Severity, Source, check};
 pub use error::Error;
 pub use manifest::Manifest;
 pub use prepare::{Format, PrepareOptions, Prepared, prepare};
-pub use select::{Rule, Scalar, Selection};
+pub use select::{Conditions, Rule, Scalar, Selection};
 pub use split::{Fold, Fractions, Split};
 pub use statistics::Statistics;
 pub use transcripts::read_transcripts;

@@ -9,6 +9,8 @@ use crate::{Error, Result};
 pub struct GreedyPath {
     /// Labels, without blanks.
     pub labels: Vec<u32>,
+    /// The frame in which each of them begins.
+    pub starts: Vec<usize>,
     /// Frames read.
     pub frames: usize,
     /// Frames whose best label is the blank.
@@ -36,16 +38,17 @@ pub fn greedy(logits: &Tensor, lengths: &[i64], blank: u32) -> Result<Vec<Greedy
 
 fn collapse(frames: &[i64], blank: u32) -> GreedyPath {
     let blank = i64::from(blank);
-    let mut labels = Vec::new();
+    let (mut labels, mut starts) = (Vec::new(), Vec::new());
     let mut previous = blank;
-    for &label in frames {
+    for (frame, &label) in frames.iter().enumerate() {
         if label != blank && label != previous {
             labels.push(label as u32);
+            starts.push(frame);
         }
         previous = label;
     }
     let blank_frames = frames.iter().filter(|&&label| label == blank).count();
-    GreedyPath { labels, frames: frames.len(), blank_frames }
+    GreedyPath { labels, starts, frames: frames.len(), blank_frames }
 }
 
 #[cfg(test)]
@@ -55,7 +58,7 @@ mod tests {
     #[test]
     fn repeats_merge_unless_a_blank_parts_them() {
         let path = collapse(&[0, 1, 1, 0, 1, 2, 2, 0, 0], 0);
-        assert_eq!(path, GreedyPath { labels: vec![1, 1, 2], frames: 9, blank_frames: 4 });
+        assert_eq!(path, GreedyPath { labels: vec![1, 1, 2], starts: vec![1, 4, 5], frames: 9, blank_frames: 4 });
     }
 
     #[test]

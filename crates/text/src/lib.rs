@@ -4,7 +4,8 @@
 //! [`Vocabulary`] turns it into labels. After decoding, [`score()`] counts word and character errors of the hypotheses.
 //! Nothing here knows of audio or of tensors.
 
-pub mod bootstrap;
+pub mod aligned;
+mod bootstrap;
 mod characters;
 pub mod compare;
 pub mod edit;
@@ -16,6 +17,7 @@ mod table;
 pub mod transcripts;
 pub mod vocabulary;
 
+pub use aligned::{AlignedWord, align_words};
 pub use bootstrap::{Ci95Unit, interval95};
 pub use compare::{
     CompareOptions, Comparison, DrawRuns, MatchedPairs, MeanRate, Segment, UtteranceRuns, compare, holm, mapsswe,

@@ -184,6 +184,13 @@ pub fn processor_seconds() -> Option<f64> {
     Some(ticks / TICKS_PER_SECOND)
 }
 
+/// Largest memory that this process has held so far, MiB; none where the system does not tell.
+pub fn peak_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix("kB")?;
+    Some(kib.trim().parse::<f64>().ok()? / 1024.0)
+}
+
 fn log_once_without_cuda() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

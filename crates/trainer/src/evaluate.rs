@@ -60,7 +60,7 @@ pub fn evaluate(
     let mut pairs = Vec::new();
     let mut oddities = Oddities::default();
     let _guard = tch::no_grad_guard();
-    for batch in Loader::start(plan_in_order(&data.items, batch_seconds), settings) {
+    for batch in Loader::start(plan_in_order(&data.items, &data.condition, batch_seconds), settings) {
         let batch = batch?;
         oddities.say(&batch.warnings, observer);
         let (batch, short) = split_short(batch, model.spec.config.minimum_samples() as usize);

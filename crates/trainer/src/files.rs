@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::error::{Error, Result};
 
 /// Writes `bytes` to a sibling temporary file, syncs it, and renames it to `path`.
@@ -16,6 +19,23 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         file.persist(path).map_err(|error| error.error)
     };
     attempt().map(drop).map_err(Error::io(path))
+}
+
+/// Writes values as JSON lines, as [`write`] does.
+pub(crate) fn write_lines<T: Serialize>(path: &Path, values: impl IntoIterator<Item = T>) -> Result<()> {
+    let mut text = String::new();
+    for value in values {
+        text += &serde_json::to_string(&value).map_err(|error| Error::io(path)(error.into()))?;
+        text.push('\n');
+    }
+    write(path, text.as_bytes())
+}
+
+/// Reads what a file of JSON lines of at most `limit` bytes holds; lines that cannot be read, or the whole file, are passed
+/// over.
+pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path, limit: u64) -> Vec<T> {
+    let text = klang_wav2vec2::checkpoint::read_text(path, limit).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// The folder that a file or folder is in.

@@ -10,11 +10,13 @@ mod compare;
 mod data;
 mod device;
 mod draw;
+mod emissions;
 mod error;
 mod evaluate;
 mod event;
 mod export;
 mod files;
+mod hypotheses;
 mod in_order;
 mod model;
 mod optimiser;
@@ -34,7 +36,8 @@ mod transcribe;
 mod windows;
 
 pub use compare::{
-    Arm, ArmRates, Budget, Cost, Difference, Interval, Learning, LearningPoint, Missing, Results, Scored, Search, Try,
+    Arm, ArmRates, Budget, CompareEvent, CompareSettings, Cost, Difference, Experiment, Interval, Learning,
+    LearningPoint, Missing, Results, Scored, Search, Try, compare, planned_runs,
 };
 pub use data::{
     AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, encode,
@@ -45,6 +48,7 @@ pub use error::{Error, Result};
 pub use evaluate::{Behaviour, Evaluation, evaluate};
 pub use event::{Event, Measures, Observer, PretrainingMeasures, Regulariser, UpdateReport};
 pub use export::{ExportOptions, export};
+pub use hypotheses::{read_hypotheses, write_hypotheses};
 pub use model::{
     AudioSpec, ModelSource, ModelSpec, Reading, Recogniser, Recognition, RecognitionStages, Tune, TuneKind, TuneRecipe,
     find_model,
@@ -52,9 +56,9 @@ pub use model::{
 pub use prepare::Preparation;
 pub use pretrain::{HeldOut, PretrainingPreparation, Probed, pretrain};
 pub use recipe::{
-    AugmentRecipe, BottleneckRecipe, ChooseBy, ContrastiveRecipe, DataRecipe, DecodeMethod, DecodeRecipe, FreezeRecipe,
-    MaskRecipe, ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source,
-    SourcePart, SpanRecipe, Spectrum, TrainRecipe,
+    AugmentRecipe, BottleneckRecipe, ChooseBy, Condition, ContrastiveRecipe, DataRecipe, DecodeMethod, DecodeRecipe,
+    FreezeRecipe, MaskRecipe, ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe,
+    Source, SourcePart, SpanRecipe, Spectrum, TrainRecipe,
 };
 pub use regularise::L2SpRecipe;
 pub use run::{DataLine, MetricsLine, RunFolder, read_metrics};

@@ -8,9 +8,12 @@ use klang_wav2vec2::checkpoint::Own;
 
 use crate::data::{Item, LoadedBatch, LoaderSettings};
 use crate::device::{Compute, processor_seconds};
+use crate::emissions::{emission_paths, write_paths};
 use crate::error::Result;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::event::{Event, Measures, Observer, UpdateReport};
+use crate::files;
+use crate::hypotheses::write_hypotheses;
 use crate::model::{Recogniser, find_model, freeze};
 use crate::optimiser::AdamW;
 use crate::prepare::{FreshModel, Preparation};
@@ -80,6 +83,7 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
     }
     task.sum_up_features(training.progress.update, observer)?;
     let tests = task.score_tests(observer)?;
+    training.end()?;
     write_report(&run)?;
     Ok(Outcome {
         updates: training.progress.update,
@@ -162,6 +166,10 @@ impl Task for FineTuning<'_> {
         }
     }
 
+    fn rates(&self) -> &[SiteRate] {
+        &self.rates
+    }
+
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<Evaluation> {
         self.score(&self.prepared.dev, observer)
     }
@@ -169,6 +177,12 @@ impl Task for FineTuning<'_> {
     fn result(&self, evaluation: &Evaluation) -> [f64; 2] {
         let Score { wer, cer, .. } = evaluation.score;
         self.recipe.train.choose_by.order([wer, cer].map(|rate| rate.unwrap_or(f64::MAX)))
+    }
+
+    fn keep_best(&self, evaluation: &Evaluation) -> Result<()> {
+        write_hypotheses(&self.run.hypotheses(), &evaluation.pairs)?;
+        let paths = emission_paths(self.model, &self.prepared.dev, &evaluation.pairs, &self.loading)?;
+        write_paths(&self.run.emissions(), &paths)
     }
 
     fn tell(&mut self, evaluation: Evaluation, told: Told, observer: &mut dyn Observer) -> Result<()> {
@@ -205,10 +219,12 @@ impl FineTuning<'_> {
         if self.prepared.tests.is_empty() {
             return Ok(scores);
         }
+        files::make_folder(&self.run.tests())?;
         let best = Recogniser::open(&find_model(&self.run.best(), None, observer)?, self.model.compute)?;
         for test in &self.prepared.tests {
-            let Evaluation { score, behaviour, .. } =
+            let Evaluation { score, behaviour, pairs } =
                 evaluate(&best, test, &self.loading, self.recipe.train.batch_seconds, observer)?;
+            write_hypotheses(&self.run.test_hypotheses(&test.name), &pairs)?;
             MetricsLine::Test { name: test.name.clone(), behaviour, score: score.clone() }
                 .append(&self.run.metrics())?;
             scores.push((test.name.clone(), score));

@@ -8,12 +8,13 @@ use klang_text::Score;
 use tch::Tensor;
 
 use crate::data::{AudioCache, EpochPlan, Item, LoadedBatch, Loader, LoaderSettings};
-use crate::device::Compute;
+use crate::device::{Compute, peak_mib, processor_seconds};
 use crate::error::Result;
 use crate::event::{Event, Observer, Oddities, Regulariser, UpdateReport};
 use crate::model::AudioSpec;
 use crate::recipe::Recipe;
 use crate::run::{DataLine, MetricsLine, Progress, RunFolder, write_report};
+use crate::sites::SiteRate;
 
 /// Whether a run folder is new or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,9 @@ pub trait Task {
     /// The line of metrics over some updates, in their order; not empty.
     fn line(&mut self, reports: &[UpdateReport], seconds: f64) -> MetricsLine;
 
+    /// KL-Norm's rates in the last update; empty without KL-Norm.
+    fn rates(&self) -> &[SiteRate];
+
     /// Judges the model.
     ///
     /// # Errors
@@ -68,6 +72,14 @@ pub trait Task {
 
     /// What an evaluation comes to; the smaller is the better, and the second number decides between equal first ones.
     fn result(&self, evaluation: &Self::Evaluation) -> [f64; 2];
+
+    /// Keeps what shows how the best model so far fared, beside that model, which was saved just before.
+    ///
+    /// # Errors
+    /// Audio that cannot be read, a failing file system, or libtorch's own.
+    fn keep_best(&self, _evaluation: &Self::Evaluation) -> Result<()> {
+        Ok(())
+    }
 
     /// Says and records an evaluation.
     ///
@@ -110,6 +122,8 @@ pub struct Training<'a> {
     /// How far it is.
     pub progress: Progress,
     clock: Instant,
+    /// Updates done before this process.
+    begun: u64,
     oddities: Oddities,
     reports: Vec<UpdateReport>,
 }
@@ -122,6 +136,7 @@ impl<'a> Training<'a> {
             recipe,
             run,
             loading: LoaderSettings { audio, workers: recipe.data.workers, cache },
+            begun: progress.update,
             progress,
             clock: Instant::now(),
             oddities: Oddities::default(),
@@ -215,6 +230,7 @@ impl<'a> Training<'a> {
         let best = self.progress.best.is_none_or(|best| result < best);
         if best {
             task.save_model(&self.run.best())?;
+            task.keep_best(&evaluation)?;
             self.progress.best = Some(result);
             self.progress.since_best = 0;
         } else {
@@ -223,6 +239,9 @@ impl<'a> Training<'a> {
         task.save_model(&self.run.last())?;
         let update = self.progress.update;
         let seconds = self.seconds();
+        if let Some(rates) = MetricsLine::rates(update, task.rates()) {
+            rates.append(&self.run.metrics())?;
+        }
         task.tell(evaluation, Told { update, best, seconds }, observer)?;
         if self.recipe.train.patience.is_some_and(|patience| self.progress.since_best >= patience) {
             observer.event(Event::Note(&format!(
@@ -234,6 +253,21 @@ impl<'a> Training<'a> {
         self.progress.finished |= update == self.recipe.train.updates;
         task.save_state(&Progress { seconds, parts: Some(task.parts()), ..self.progress })?;
         write_report(self.run)
+    }
+
+    /// Records what this process took.
+    ///
+    /// # Errors
+    /// A failing file system.
+    pub fn end(&self) -> Result<()> {
+        let updates = self.progress.update - self.begun;
+        let line = MetricsLine::End {
+            update: self.progress.update,
+            updates,
+            processor_seconds: processor_seconds(),
+            peak_mib: peak_mib(),
+        };
+        line.append(&self.run.metrics())
     }
 
     /// Wall-clock seconds so far, over all resumes.

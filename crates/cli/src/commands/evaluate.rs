@@ -4,8 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use klang_text::Normaliser;
-use klang_trainer::{AudioCache, Evaluation, Keep, LoaderSettings, Recogniser, Source, encode, evaluate, read_sources};
-use serde_json::{Map, Value, json};
+use klang_trainer::{
+    AudioCache, Evaluation, Keep, LoaderSettings, Recogniser, Source, encode, evaluate, read_sources, write_hypotheses,
+};
+use serde_json::{Map, Value};
 
 use crate::Ending;
 use crate::args::EvaluateArguments;
@@ -68,12 +70,5 @@ fn names(arguments: &EvaluateArguments) -> Result<Vec<String>> {
 fn write(folder: &Path, name: &str, evaluation: &Evaluation) -> Result<()> {
     let score = serde_json::to_string_pretty(&evaluation.score)? + "\n";
     output::write(&folder.join(format!("{name}.json")), score.as_bytes())?;
-    let mut lines = String::new();
-    for pair in &evaluation.pairs {
-        let line =
-            json!({"id": pair.id, "speaker": pair.speaker, "reference": pair.reference, "text": pair.hypothesis});
-        lines.push_str(&line.to_string());
-        lines.push('\n');
-    }
-    output::write(&folder.join(format!("{name}.hypotheses.jsonl")), lines.as_bytes())
+    Ok(write_hypotheses(&folder.join(format!("{name}.hypotheses.jsonl")), &evaluation.pairs)?)
 }

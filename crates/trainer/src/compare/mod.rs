@@ -1,10 +1,187 @@
 //! Experiments: arms of one recipe against one another, with the same data order, initial weights and updates, and statistics.
+//!
+//! `klang compare EXPERIMENT`: the file ([`Experiment`]) becomes a plan of runs, all checked before the first one starts; each
+//! run is a training of its own in its own process; what they recognised becomes [`Results`], and these the reports.
 
-// Until there is a command that runs experiments, only tests write reports.
-#[cfg_attr(not(test), expect(dead_code))]
+mod collect;
+mod experiment;
+mod plan;
 mod report;
 mod results;
+mod run;
+mod scores;
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::recipe::ChooseBy;
+use crate::run::{MetricsLine, RunFolder, read_metrics};
+
+use collect::Collected;
+pub use experiment::Experiment;
+use plan::{Job, Machine, Plan};
 pub use results::{
     Arm, ArmRates, Budget, Cost, Difference, Interval, Learning, LearningPoint, Missing, Results, Scored, Search, Try,
 };
+use run::{Ended, Runner};
+
+/// How an experiment is run.
+#[derive(Clone, Debug)]
+pub struct CompareSettings {
+    /// The `klang` command that trains.
+    pub klang: PathBuf,
+    /// The folder for runs and reports.
+    pub out: PathBuf,
+    /// Runs at a time.
+    pub jobs: usize,
+    /// Threads of all of them together; none: each takes what its recipe says, or one at a time all cores.
+    pub threads: Option<usize>,
+    /// The command as it was typed, for the report.
+    pub command: String,
+}
+
+/// What an experiment says while it runs.
+#[derive(Debug)]
+pub enum CompareEvent<'a> {
+    /// So many runs are to come, of which so many are searches' tries.
+    Begins {
+        /// Runs that count.
+        runs: usize,
+        /// Tries.
+        tries: usize,
+    },
+    /// A run ended.
+    Ended {
+        /// Its name.
+        run: &'a str,
+        /// Why it broke, if it did.
+        broke: Option<&'a str>,
+        /// Dev's WER and CER of its best checkpoint.
+        dev: Option<[f64; 2]>,
+        /// Seconds that it took now; next to none where it was done before.
+        seconds: f64,
+    },
+}
+
+/// Checks an experiment: the names of its runs, in their order.
+///
+/// # Errors
+/// Whatever is wrong with it or with one of its runs' recipes.
+pub fn planned_runs(path: &Path) -> Result<Vec<String>> {
+    let plan = Plan::new(Experiment::read(path)?, Machine { threads: None })?;
+    Ok(plan.jobs(&BTreeMap::new())?.into_iter().map(|job| job.name).collect())
+}
+
+/// Runs an experiment, or what is left of it, and writes its reports.
+///
+/// # Errors
+/// An experiment that is wrong, a failing file system, or another process at work in the folder. A run that breaks is no
+/// error: it is among [`Results::missing`].
+pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEvent) + Sync)) -> Result<Results> {
+    let jobs_at_a_time = settings.jobs.max(1);
+    let threads = settings.threads.map(|threads| (threads / jobs_at_a_time).max(1));
+    let plan = Plan::new(Experiment::read(path)?, Machine { threads })?;
+    files::make_folder(&settings.out)?;
+    let _lock = lock(&settings.out)?;
+    let runner = Runner {
+        klang: settings.klang.clone(),
+        recipe: plan.recipe().into(),
+        folder: settings.out.join("runs"),
+        at_a_time: jobs_at_a_time,
+    };
+    let jobs = plan.jobs(&BTreeMap::new())?;
+    let (arms, budgets) = (plan.experiment.arms.len(), plan.experiment.budgets.len());
+    let mut places = Vec::new();
+    let mut tries = Vec::new();
+    for budget in 0..budgets {
+        for arm in 0..arms {
+            for (set, job) in plan.tries(arm, budget)? {
+                places.push((arm, budget, set));
+                tries.push(job);
+            }
+        }
+    }
+    tell(CompareEvent::Begins { runs: jobs.len(), tries: tries.len() });
+    let say = |job: &Job, end: &Ended, seconds: f64| {
+        let broke = match end {
+            Ended::Done => None,
+            Ended::Broke(why) => Some(why.as_str()),
+        };
+        tell(CompareEvent::Ended { run: &job.name, broke, dev: best_dev(&runner.run_folder(job)), seconds });
+    };
+    let ended = runner.run(&tries, &say)?;
+    let (searches, chosen) = choose(&plan, &runner, &places, &tries, &ended);
+    let jobs = if chosen.is_empty() { jobs } else { plan.jobs(&chosen)? };
+    let ended = runner.run(&jobs, &say)?;
+    let name = path.file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy().into_owned());
+    let command = settings.command.clone();
+    let collected = Collected { plan: &plan, name, command, jobs: &jobs, ended: &ended, runner: &runner, searches };
+    let results = collected.results()?;
+    report::write(&results, &settings.out)?;
+    Ok(results)
+}
+
+/// Keeps another process out of the folder while the lock lives.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(".lock");
+    let file = File::options().create(true).append(true).open(&path).map_err(Error::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Run {
+            path: folder.into(),
+            message: "another `klang compare` is at work in it; wait for it, or choose another folder with --out"
+                .into(),
+        }),
+        Err(std::fs::TryLockError::Error(error)) => Err(Error::io(&path)(error)),
+    }
+}
+
+/// Dev's WER and CER of a run's best checkpoint.
+fn best_dev(folder: &Path) -> Option<[f64; 2]> {
+    let lines = read_metrics(&RunFolder::at(folder).metrics()).ok()?;
+    lines.iter().rev().find_map(|line| match line {
+        MetricsLine::Dev { best: true, score, .. } => Some([score.wer?, score.cer?]),
+        _ => None,
+    })
+}
+
+/// By arm and budget, what its search chose.
+type Chosen = BTreeMap<(usize, usize), Vec<String>>;
+
+/// The best try of each arm and budget on dev.
+fn choose(
+    plan: &Plan,
+    runner: &Runner,
+    places: &[(usize, usize, Vec<String>)],
+    tries: &[Job],
+    ended: &[Ended],
+) -> (Vec<Search>, Chosen) {
+    let mut searches: BTreeMap<(usize, usize), (ChooseBy, Vec<Try>)> = BTreeMap::new();
+    for (((arm, budget, set), job), end) in places.iter().zip(tries).zip(ended) {
+        // A search that set `train.choose_by` itself would compare unlike rates; all go by its first try's.
+        let choose_by = job.recipe.train.choose_by;
+        let (decided_by, of_arm) = searches.entry((*budget, *arm)).or_insert((choose_by, Vec::new()));
+        let dev = match end {
+            Ended::Done => best_dev(&runner.run_folder(job)).map(|dev| decided_by.order(dev)),
+            Ended::Broke(_) => None,
+        };
+        of_arm.push(Try { set: set.clone(), dev });
+    }
+    let mut chosen = Chosen::new();
+    let searches = searches.into_iter().map(|((budget, arm), (decided_by, tries))| {
+        let scored = tries.iter().enumerate().filter_map(|(place, one)| Some((one.dev?, place)));
+        let best = scored.min_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(std::cmp::Ordering::Equal));
+        let best = best.map(|(_, place)| place);
+        if let Some(place) = best {
+            chosen.insert((arm, budget), tries[place].set.clone());
+        }
+        let experiment = &plan.experiment;
+        let (budget, arm) = (experiment.budgets[budget].name(), experiment.arms[arm].name.clone());
+        Search { budget, arm, decided_by, tries, chosen: best }
+    });
+    let searches = searches.collect();
+    (searches, chosen)
+}

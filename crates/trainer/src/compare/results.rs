@@ -210,3 +210,40 @@ pub struct Try {
     /// Dev's WER and CER, in the order in which they decide; none where it failed.
     pub dev: Option<[f64; 2]>,
 }
+
+impl Results {
+    /// The error rates as a table for a terminal: a line for each budget, test and arm.
+    pub fn table(&self) -> String {
+        let percent = |rate: f64| format!("{:.2}", 100.0 * rate);
+        let between = |[low, high]: [f64; 2]| format!("{} to {}", percent(low), percent(high));
+        let head = ["budget", "test", "arm", "seeds", "WER %", "95 %", "CER %", "WER − control", "95 %", "p (Holm)"];
+        let mut rows = vec![head.map(String::from).to_vec()];
+        for scored in &self.scores {
+            let difference = scored.wer_difference;
+            rows.push(vec![
+                scored.budget.clone(),
+                scored.test.clone(),
+                scored.arm.clone(),
+                scored.seeds.len().to_string(),
+                percent(scored.wer.rate),
+                scored.wer.ci95.map_or_else(String::new, between),
+                percent(scored.cer.rate),
+                difference.map_or_else(String::new, |difference| format!("{:+.2}", 100.0 * difference.difference)),
+                difference.map_or_else(String::new, |difference| between(difference.ci95)),
+                difference.map_or_else(String::new, |difference| format!("{:.4}", difference.p_holm)),
+            ]);
+        }
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..head.len()).map(width).collect();
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&widths).enumerate();
+            // Words to the left, numbers to the right.
+            let cells = cells.map(|(column, (cell, &width))| match column {
+                0..3 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            });
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_string() + "\n"
+        };
+        rows.iter().map(line).collect()
+    }
+}

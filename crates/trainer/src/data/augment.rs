@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use crate::draw;
 use crate::error::{Error, Result};
-use crate::recipe::AugmentRecipe;
+use crate::recipe::{AugmentRecipe, Condition};
 
 /// What was drawn for one utterance in one epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,16 +19,32 @@ pub struct Augmentation {
     pub colour: Option<f64>,
     /// Signal-to-noise ratio of added noise in dB.
     pub noise: Option<f64>,
+    /// Whether what lies above 4 kHz is taken off.
+    pub telephone: bool,
     /// Seed of the noise, the gain, and what is heard in the silence.
     pub seed: u64,
 }
 
+/// Samples a second of a telephone line (G.711).
+const TELEPHONE_RATE: u32 = 8000;
 /// Near-silence is noise at 0 to 20 dB below the utterance's own first 10 ms.
 const SILENCE_DB: [f64; 2] = [-20.0, 0.0];
 
 impl Augmentation {
     /// As recorded.
-    pub const NONE: Augmentation = Augmentation { speed: 1.0, silence: [0.0, 0.0], colour: None, noise: None, seed: 0 };
+    pub const NONE: Augmentation =
+        Augmentation { speed: 1.0, silence: [0.0, 0.0], colour: None, noise: None, telephone: false, seed: 0 };
+
+    /// Of a test utterance under a condition, the same whatever the run.
+    pub fn under(condition: &Condition, id: &str) -> Augmentation {
+        Augmentation {
+            speed: condition.speed.unwrap_or(1.0),
+            noise: condition.noise_db,
+            telephone: condition.telephone,
+            seed: draw::seed(0, "condition", &[&id]),
+            ..Augmentation::NONE
+        }
+    }
 
     /// Draws from (seed, epoch, id).
     pub fn draw(recipe: &AugmentRecipe, seed: u64, epoch: u64, id: &str) -> Augmentation {
@@ -42,6 +58,7 @@ impl Augmentation {
             silence: [before * longest, behind * longest],
             colour: recipe.colour_db.filter(|_| colour < recipe.colour_chance),
             noise: recipe.noise_db.filter(|_| noise < recipe.noise_chance).map(|range| between(range, level)),
+            telephone: false,
             seed: random.random(),
         }
     }
@@ -61,6 +78,13 @@ impl Augmentation {
             waveform
         } else {
             change_speed(&waveform, self.speed).map_err(|source| Error::Audio { id: id.into(), source })?
+        };
+        let waveform = if self.telephone && rate > TELEPHONE_RATE {
+            let narrow =
+                |waveform: &Waveform| klang_audio::resample(&klang_audio::resample(waveform, TELEPHONE_RATE)?, rate);
+            narrow(&waveform).map_err(|source| Error::Audio { id: id.into(), source })?
+        } else {
+            waveform
         };
         let mut samples = waveform.into_samples();
         let mut random = draw::generator(self.seed, "audio", &[]);
@@ -108,6 +132,35 @@ mod tests {
             silence: Some(0.2),
             ..AugmentRecipe::default()
         }
+    }
+
+    #[test]
+    fn a_condition_is_the_same_each_time_and_does_what_it_says() {
+        let rate = 16_000;
+        let tone = |hertz: f64| -> Vec<f32> {
+            let step = std::f64::consts::TAU * hertz / f64::from(rate);
+            (0..rate).map(|place| (0.3 * (step * f64::from(place)).sin()) as f32).collect()
+        };
+        let power = |samples: &[f32]| samples.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / samples.len() as f64;
+        let under = |condition: Condition, samples: Vec<f32>| {
+            let waveform = Waveform::new(samples, rate).unwrap();
+            Augmentation::under(&condition, "u1").apply(waveform, "u1").unwrap()
+        };
+        let telephone = Condition { telephone: true, ..Condition::default() };
+        let middle = |samples: &[f32]| power(&samples[4000..12_000]);
+        // A tone of 1 kHz passes, one of 6 kHz does not: the resampler's stop band is far below -40 dB.
+        assert!((middle(&under(telephone, tone(1000.0))) / 0.045 - 1.0).abs() < 0.02);
+        assert!(middle(&under(telephone, tone(6000.0))) < 0.045 * 1e-4);
+        let noisy = Condition { noise_db: Some(10.0), ..Condition::default() };
+        let (one, again) = (under(noisy, tone(1000.0)), under(noisy, tone(1000.0)));
+        assert_eq!(one, again);
+        let noise: Vec<f32> = one.iter().zip(tone(1000.0)).map(|(noisy, clean)| noisy - clean).collect();
+        // 16,000 draws give a power to √(2 / 16,000) = 1.1 % where the noise is white; pink noise, whose low frequencies
+        // are few, to some 10 %.
+        assert!((power(&one) / power(&noise) - 11.0).abs() < 11.0 * 0.3, "{}", power(&one) / power(&noise));
+        let faster = Condition { speed: Some(1.25), ..Condition::default() };
+        assert!((under(faster, tone(1000.0)).len() as f64 - 12_800.0).abs() < 2.0);
+        assert_eq!(under(Condition::default(), tone(1000.0)), tone(1000.0));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 
 use super::{Augmentation, Item};
 use crate::draw;
-use crate::recipe::AugmentRecipe;
+use crate::recipe::{AugmentRecipe, Condition};
 
 /// One row of a batch before its audio is read: an utterance, or several joined.
 #[derive(Clone, Debug)]
@@ -108,11 +108,16 @@ impl EpochPlan<'_> {
     }
 }
 
-/// Batches for scoring: all utterances as recorded, short to long.
-pub fn plan_in_order(items: &[Arc<Item>], seconds: f64) -> Vec<BatchPlan> {
+/// Batches for scoring: all utterances under a condition, short to long.
+pub fn plan_in_order(items: &[Arc<Item>], condition: &Condition, seconds: f64) -> Vec<BatchPlan> {
     let mut sorted = items.to_vec();
     sorted.sort_by(|a, b| a.duration.total_cmp(&b.duration).then_with(|| a.utterance.id.cmp(&b.utterance.id)));
-    fill(sorted.into_iter().map(|item| RowPlan { parts: vec![(item, Augmentation::NONE)] }), seconds)
+    let changed = |item: &Item| match condition.is_none() {
+        true => Augmentation::NONE,
+        false => Augmentation::under(condition, &item.utterance.id),
+    };
+    let row = |item: Arc<Item>| RowPlan { parts: vec![(item.clone(), changed(&item))] };
+    fill(sorted.into_iter().map(row), seconds)
 }
 
 fn fill(rows: impl Iterator<Item = RowPlan>, seconds: f64) -> Vec<BatchPlan> {
@@ -244,7 +249,10 @@ mod tests {
 
     #[test]
     fn an_utterance_longer_than_a_batch_gets_one_of_its_own() {
-        assert_eq!(ids(&plan_in_order(&items(&[1.0, 50.0, 2.0]), 10.0)), [vec!["u000", "u002"], vec!["u001"]]);
+        assert_eq!(
+            ids(&plan_in_order(&items(&[1.0, 50.0, 2.0]), &Condition::default(), 10.0)),
+            [vec!["u000", "u002"], vec!["u001"]]
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use klang_wav2vec2::ModelConfig;
 
 use crate::draw;
 use crate::error::{Error, Result};
-use crate::recipe::Source;
+use crate::recipe::{Condition, Source};
 
 pub use augment::Augmentation;
 pub use batches::{BatchPlan, EpochPlan, RowPlan, plan_in_order};
@@ -53,6 +53,8 @@ pub struct Dataset {
     pub items: Vec<Arc<Item>>,
     /// What is not.
     pub left_out: Vec<LeftOut>,
+    /// What is done to its audio before it is scored.
+    pub condition: Condition,
 }
 
 impl Dataset {
@@ -221,6 +223,26 @@ pub fn take_dev(utterances: Vec<Utterance>, share: f64, seed: u64) -> (Vec<Utter
     (strip(train), strip(dev))
 }
 
+/// At most `minutes` of the utterances, drawn by seed and id whatever their order, which they keep: what fewer minutes hold,
+/// more minutes hold too. At least one.
+pub fn take_minutes(utterances: Vec<Utterance>, minutes: f64, seed: u64) -> Vec<Utterance> {
+    let mut order: Vec<usize> = (0..utterances.len()).collect();
+    order.sort_by_cached_key(|&index| {
+        let id = &utterances[index].id;
+        (draw::seed(seed, "minutes", &[id]), id.clone())
+    });
+    let (mut taken, mut seconds) = (vec![false; utterances.len()], 0.0);
+    for (rank, &index) in order.iter().enumerate() {
+        seconds += utterances[index].duration.unwrap_or(0.0);
+        // Ends at the first that is too much: passing it over would draw short ones to the end.
+        if seconds > minutes * 60.0 && rank > 0 {
+            break;
+        }
+        taken[index] = true;
+    }
+    utterances.into_iter().zip(taken).filter_map(|(utterance, taken)| taken.then_some(utterance)).collect()
+}
+
 /// Which utterances a data set keeps.
 #[derive(Clone, Copy, Debug)]
 pub enum Keep {
@@ -240,7 +262,8 @@ pub fn encode(
     sampling_rate: u32,
     keep: Keep,
 ) -> Dataset {
-    let mut dataset = Dataset { name: name.into(), items: Vec::new(), left_out: Vec::new() };
+    let mut dataset =
+        Dataset { name: name.into(), items: Vec::new(), left_out: Vec::new(), condition: Condition::default() };
     for utterance in utterances {
         let text = normaliser.apply(utterance.text.as_deref().unwrap_or_default());
         let labels = vocabulary.encode(&text).labels;
@@ -303,6 +326,28 @@ mod tests {
             "{reasons:?}"
         );
         assert_eq!(encode(Keep::All).items.len(), 5);
+    }
+
+    #[test]
+    fn fewer_minutes_are_part_of_more_whatever_the_order() {
+        let utterances: Vec<Utterance> =
+            (0..200).map(|number| utterance(&format!("u{number}"), "a", 1.0 + f64::from(number % 7))).collect();
+        let ids = |utterances: &[Utterance]| utterances.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
+        let take = |minutes: f64, seed: u64| ids(&take_minutes(utterances.clone(), minutes, seed));
+        let seconds = |ids: &[String]| -> f64 {
+            utterances.iter().filter(|one| ids.contains(&one.id)).filter_map(|one| one.duration).sum()
+        };
+        let (two, five) = (take(2.0, 1), take(5.0, 1));
+        assert!(two.iter().all(|id| five.contains(id)) && two.len() < five.len());
+        // The next utterance would have been too much, and none is longer than 7 s.
+        assert!((113.0..=120.0).contains(&seconds(&two)) && (293.0..=300.0).contains(&seconds(&five)));
+        let mut reversed = utterances.clone();
+        reversed.reverse();
+        let mut backwards = ids(&take_minutes(reversed, 2.0, 1));
+        backwards.reverse();
+        assert_eq!(backwards, two);
+        assert_ne!(take(2.0, 2), two);
+        assert_eq!((take(1e6, 1).len(), take(1e-6, 1).len()), (200, 1));
     }
 
     #[test]

@@ -9,13 +9,13 @@ use std::path::Path;
 use klang_corpus::{CheckOptions, Finding, Role, Source as Checked, Utterance, check};
 use klang_text::{Normaliser, Vocabulary};
 
-use crate::data::{Dataset, Keep, encode, read_sources, take_dev, unmatched};
+use crate::data::{Dataset, Keep, encode, read_sources, take_dev, take_minutes, unmatched};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::event::Observer;
 use crate::files;
 use crate::model::{ModelSpec, Recogniser, Tune, TuneKind, TuneRecipe};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Source};
 use crate::run::DataLine;
 
 pub(crate) use origin::Origin;
@@ -70,6 +70,9 @@ impl Preparation {
                 dev
             }
         };
+        if let Some(minutes) = data.minutes {
+            train = take_minutes(train, minutes, recipe.seed);
+        }
         let mut tests = Vec::new();
         for (name, source) in &data.test {
             tests.push((
@@ -98,8 +101,11 @@ impl Preparation {
         };
         let train = set("train", train, Keep::Learnable(data.duration));
         let dev = set("dev", dev, Keep::All);
-        let tests: Vec<Dataset> =
-            tests.into_iter().map(|(name, _, utterances)| set(&name, utterances, Keep::All)).collect();
+        let test = |(name, _, utterances): (String, std::path::PathBuf, Vec<Utterance>)| {
+            let condition = data.test.get(&name).map(Source::condition).unwrap_or_default();
+            Dataset { condition, ..set(&name, utterances, Keep::All) }
+        };
+        let tests: Vec<Dataset> = tests.into_iter().map(test).collect();
         if train.items.is_empty() {
             let reason = train
                 .left_out

@@ -60,7 +60,9 @@ pub fn held_out(
     let (mut count, mut frames, mut done, mut batches) = (0.0, 0.0, 0, 0.0);
     let mut predicted = None;
     let mut oddities = Oddities::default();
-    for (number, batch) in Loader::start(plan_in_order(&data.items, recipe.train.batch_seconds), settings).enumerate() {
+    for (number, batch) in
+        Loader::start(plan_in_order(&data.items, &data.condition, recipe.train.batch_seconds), settings).enumerate()
+    {
         let batch = batch?;
         oddities.say(&batch.warnings, observer);
         done += batch.rows.len();

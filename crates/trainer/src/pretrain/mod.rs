@@ -86,6 +86,7 @@ pub fn pretrain(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn
     training.greet(begin, task.parts(), observer);
     task.announce(progress.update, observer)?;
     training.run(&mut task, observer)?;
+    training.end()?;
     write_report(&run)?;
     Ok(Outcome {
         updates: training.progress.update,
@@ -239,6 +240,10 @@ impl Task for Pretraining<'_> {
             waiting,
             seconds,
         }
+    }
+
+    fn rates(&self) -> &[SiteRate] {
+        &self.rates
     }
 
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<Self::Evaluation> {

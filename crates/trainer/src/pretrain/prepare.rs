@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Observer};
 use crate::model::AudioSpec;
 use crate::prepare::Origin;
-use crate::recipe::{ObjectiveKind, Recipe};
+use crate::recipe::{Condition, ObjectiveKind, Recipe};
 use crate::run::DataLine;
 
 /// Everything that a recipe for pretraining names, read and fitted together.
@@ -120,7 +120,7 @@ impl PretrainingPreparation {
         };
         let least = pretrain.mask.length as i64;
         let set = |name: &str, utterances, left_out| {
-            let dataset = Dataset { name: name.into(), items: Vec::new(), left_out };
+            let dataset = Dataset { name: name.into(), items: Vec::new(), left_out, condition: Condition::default() };
             unlabelled(dataset, utterances, &spec.config, audio, data.duration, least)
         };
         let (train, dev) = (set("train", train, unusable), set("dev", dev, unusable_dev));

@@ -170,7 +170,7 @@ impl Probe {
             let energies = row.energies(config.samples_per_frame() as usize, frames);
             Seen { hidden, energies, labels: item.labels.clone(), pair }
         };
-        for batch in Loader::start(plan_in_order(&data.items, batch_seconds), settings) {
+        for batch in Loader::start(plan_in_order(&data.items, &data.condition, batch_seconds), settings) {
             let (batch, short) = split_short(batch?, config.minimum_samples() as usize);
             for row in &short {
                 take(seen(row, Tensor::new(), 0))?;

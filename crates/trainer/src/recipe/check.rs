@@ -7,6 +7,7 @@ use klang_wav2vec2::{ModelConfig, Spans};
 use super::{BottleneckRecipe, NormKind, Recipe};
 use crate::device::PrecisionChoice;
 use crate::error::{Error, Result};
+use crate::hypotheses::file_stem;
 use crate::model::TuneKind;
 
 impl Recipe {
@@ -39,6 +40,35 @@ impl Recipe {
             positive("data.dev_share", data.dev_share, 0.5)?;
         }
         range("data.duration", data.duration, 0.0, 600.0)?;
+        if let Some(minutes) = data.minutes {
+            positive("data.minutes", minutes, 1e7)?;
+            if self.pretrain.is_some() {
+                return refuse("data.minutes", &minutes, "absent in pretraining");
+            }
+        }
+        for (name, source) in &data.test {
+            if let Some((key, given, allowed)) = source.condition().fault() {
+                return refuse(&format!("data.test.{name}.condition.{key}"), &given, allowed);
+            }
+        }
+        let mut stems = std::collections::BTreeMap::new();
+        for name in data.test.keys() {
+            if let Some(other) = stems.insert(file_stem(name), name) {
+                let allowed = format!("names that differ in letters or digits: `{other}` would have the same file");
+                return refuse("data.test", name, &allowed);
+            }
+        }
+        let learnt = data.train.iter().map(|source| ("data.train", source));
+        for (key, source) in learnt.chain(data.dev.as_ref().map(|source| ("data.dev", source))) {
+            if !source.condition().is_none() {
+                let given = source.path().display();
+                return refuse(
+                    &format!("{key}.condition"),
+                    &given,
+                    "none: only tests are put under conditions; to learn from changed audio, data.augment",
+                );
+            }
+        }
         if let Some(speed) = data.augment.speed {
             range("data.augment.speed", speed, 0.5, 2.0)?;
         }
@@ -199,7 +229,7 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::Source;
+    use crate::recipe::{Condition, Source, SourcePart};
 
     #[test]
     fn each_value_outside_its_range_is_refused_by_its_key() {
@@ -210,13 +240,23 @@ mod tests {
         };
         good().check().unwrap();
         type Spoil = fn(&mut Recipe);
-        let cases: [(&str, Spoil); 25] = [
+        let cases: [(&str, Spoil); 28] = [
             ("data.train", |recipe| recipe.data.train.clear()),
             ("data.dev_share", |recipe| recipe.data.dev_share = 0.0),
             ("data.duration", |recipe| recipe.data.duration = [3.0, 1.0]),
             ("data.augment.speed", |recipe| recipe.data.augment.speed = Some([0.1, 1.0])),
             ("data.augment.noise_db", |recipe| recipe.data.augment.noise_db = Some([f64::NAN, 1.0])),
             ("data.workers", |recipe| recipe.data.workers = 0),
+            ("data.minutes", |recipe| recipe.data.minutes = Some(0.0)),
+            ("data.test.new.condition.speed", |recipe| {
+                let condition = Condition { speed: Some(9.0), ..Condition::default() };
+                let part = SourcePart { manifest: "t.jsonl".into(), select: Default::default(), condition };
+                recipe.data.test = [("new".to_string(), Source::Part(part))].into();
+            }),
+            ("data.test", |recipe| {
+                let test = |name: &str| (name.to_string(), Source::Whole("t.jsonl".into()));
+                recipe.data.test = [test("a b"), test("a-b")].into();
+            }),
             ("model.size", |recipe| recipe.model.size = "huge".into()),
             ("model.norm.warmup", |recipe| {
                 recipe.model.norm.kind = NormKind::KlNorm;

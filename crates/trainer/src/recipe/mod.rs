@@ -1,6 +1,7 @@
 //! Recipes: everything that decides a training, in one YAML document.
 
 mod check;
+mod condition;
 mod norm;
 mod pretrain;
 mod read;
@@ -16,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::device::{DeviceChoice, PrecisionChoice};
 use crate::model::TuneRecipe;
 
+pub use condition::Condition;
 pub use norm::{NormKind, NormRecipe};
 pub use pretrain::{ContrastiveRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, SpanRecipe, Spectrum};
+pub use read::{resolved_settings, setting};
 pub use train::{ChooseBy, MaskRecipe, TrainRecipe};
 
 /// A recipe with every default filled in.
@@ -146,7 +149,10 @@ pub struct FreezeRecipe {
 
 /// A manifest, and which of its utterances.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "a manifest's path, or {manifest: path, select: {column: values}}")]
+#[serde(
+    untagged,
+    expecting = "a manifest's path, or {manifest: path, select: {column: values}, condition: {noise_db: 10}}"
+)]
 pub enum Source {
     /// All of a manifest.
     Whole(PathBuf),
@@ -163,6 +169,9 @@ pub struct SourcePart {
     /// Which utterances, by any column.
     #[serde(default)]
     pub select: Selection,
+    /// Of a test: what is done to its audio before it is scored.
+    #[serde(default, skip_serializing_if = "Condition::is_none")]
+    pub condition: Condition,
 }
 
 impl Source {
@@ -171,6 +180,14 @@ impl Source {
         match self {
             Source::Whole(path) => path,
             Source::Part(part) => &part.manifest,
+        }
+    }
+
+    /// What is done to its audio.
+    pub fn condition(&self) -> Condition {
+        match self {
+            Source::Whole(_) => Condition::default(),
+            Source::Part(part) => part.condition,
         }
     }
 
@@ -198,6 +215,10 @@ pub struct DataRecipe {
     pub test: BTreeMap<String, Source>,
     /// Which utterances of the training manifests, and of `dev_share`'s.
     pub select: Selection,
+    /// Learn from at most so many minutes of the training data, behind `select` and `dev_share`, drawn by seed utterance by
+    /// utterance: what fewer minutes hold, more minutes hold too. Absent: from all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<f64>,
     /// Shortest and longest training utterance, in seconds; others are left out and counted. In pretraining dev's too, and what
     /// is longer is cut at its pauses.
     pub duration: [f64; 2],
@@ -224,6 +245,7 @@ impl Default for DataRecipe {
             dev_share: 0.1,
             test: BTreeMap::new(),
             select: Selection::default(),
+            minutes: None,
             duration: [0.1, 30.0],
             augment: AugmentRecipe::default(),
             workers: 2,

@@ -134,6 +134,31 @@ fn resolve_paths(document: &mut Value, folder: &Path) {
     }
 }
 
+/// Values by dotted key whose paths start at `folder`, with these paths as they are from the working folder.
+///
+/// # Errors
+/// A key that no recipe has, or a value of another type.
+pub fn resolved_settings(set: &Map<String, Value>, folder: &Path) -> Result<Map<String, Value>> {
+    let mut resolved = Map::new();
+    for (key, value) in set {
+        let mut document = Value::Object(Map::new());
+        apply_setting(&mut document, &setting(key, value))?;
+        resolve_paths(&mut document, folder);
+        let pointer: String = key.split('.').map(|part| format!("/{part}")).collect();
+        resolved.insert(key.clone(), document.pointer(&pointer).cloned().unwrap_or_default());
+    }
+    Ok(resolved)
+}
+
+/// A value by dotted key as `--set` takes it.
+pub fn setting(key: &str, value: &Value) -> String {
+    match value {
+        // A variable is a word as it stands.
+        Value::String(word) if key.starts_with("variables.") => format!("{key}={word}"),
+        value => format!("{key}={value}"), // JSON, which is YAML
+    }
+}
+
 fn apply_setting(document: &mut Value, setting: &str) -> Result<()> {
     let refuse = |message: String| Error::Set { given: setting.into(), message };
     let (key, value) =

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{Behaviour, number_or_null};
 use crate::event::{PretrainingMeasures, Regulariser};
 use crate::pretrain::{HeldOut, Probed};
+use crate::sites::SiteRate;
 
 /// A line of metrics.jsonl.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -127,6 +128,14 @@ pub enum MetricsLine {
         /// Wall-clock seconds of training so far, evaluations included, over all resumes.
         seconds: f64,
     },
+    /// KL-Norm's rates channel by channel, once an evaluation: those of the last update before it.
+    Rates {
+        /// Updates done.
+        update: u64,
+        /// Nats of each channel by site, to four decimals. NaN is written as null.
+        #[serde(deserialize_with = "numbers_or_null")]
+        sites: BTreeMap<String, Vec<f32>>,
+    },
     /// What came of keeping features on disk, once a start or resume, when its updates are done.
     Features {
         /// Updates done.
@@ -152,6 +161,19 @@ pub enum MetricsLine {
         score: Score,
         /// Wall-clock seconds of training so far, evaluations included, over all resumes.
         seconds: f64,
+    },
+    /// What the process took that ended the run.
+    End {
+        /// Updates done.
+        update: u64,
+        /// Of these, by this process.
+        updates: u64,
+        /// Its processor seconds, on all cores together, evaluations included.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        processor_seconds: Option<f64>,
+        /// The largest memory that it held, MiB.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peak_mib: Option<f64>,
     },
     /// The best checkpoint's score on a test set, at the end.
     Test {
@@ -190,6 +212,14 @@ impl DataLine {
 }
 
 impl MetricsLine {
+    /// KL-Norm's rates in the update `update`; none without KL-Norm.
+    pub(crate) fn rates(update: u64, rates: &[SiteRate]) -> Option<MetricsLine> {
+        // Four decimals are a hundredth of what counts as switched off, and keep a line of 50,000 channels short.
+        let short = |&nats: &f32| (nats * 1e4).round() / 1e4;
+        let sites = rates.iter().map(|rate| (rate.name(), rate.channels.iter().map(short).collect()));
+        (!rates.is_empty()).then(|| MetricsLine::Rates { update, sites: sites.collect() })
+    }
+
     /// Updates done when the line was written; a test's lines come behind all others.
     pub fn update(&self) -> u64 {
         match self {
@@ -197,9 +227,10 @@ impl MetricsLine {
             | MetricsLine::Train { update, .. }
             | MetricsLine::Features { update, .. }
             | MetricsLine::Pretrain { update, .. }
+            | MetricsLine::Rates { update, .. }
             | MetricsLine::HeldOut { update, .. }
             | MetricsLine::Dev { update, .. } => *update,
-            MetricsLine::Test { .. } => u64::MAX,
+            MetricsLine::Test { .. } | MetricsLine::End { .. } => u64::MAX,
         }
     }
 
@@ -212,6 +243,15 @@ impl MetricsLine {
         let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io(path))?;
         file.write_all(line.as_bytes()).map_err(Error::io(path))
     }
+}
+
+/// As [`number_or_null`], of lists by name.
+fn numbers_or_null<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<String, Vec<f32>>, D::Error> {
+    let lists = BTreeMap::<String, Vec<Option<f32>>>::deserialize(deserializer)?;
+    let numbers = |list: Vec<Option<f32>>| list.into_iter().map(|number| number.unwrap_or(f32::NAN)).collect();
+    Ok(lists.into_iter().map(|(name, list)| (name, numbers(list))).collect())
 }
 
 /// Reads metrics; a last line that a crash cut short is passed over.

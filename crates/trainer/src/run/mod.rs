@@ -10,6 +10,7 @@ use klang_hub::ModelName;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hypotheses::file_stem;
 use crate::recipe::Recipe;
 use crate::training::Begin;
 
@@ -106,6 +107,11 @@ impl RunFolder {
         (was.id() == given.id() && commit(&was) && !commit(&given)).then_some(old)
     }
 
+    /// A folder that is taken for one.
+    pub fn at(path: &Path) -> RunFolder {
+        RunFolder { path: path.into() }
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -131,9 +137,29 @@ impl RunFolder {
         self.path.join("last")
     }
 
+    /// What the best model made of dev, a JSON line an utterance; of fine-tuning only.
+    pub fn hypotheses(&self) -> PathBuf {
+        self.path.join("dev.hypotheses.jsonl")
+    }
+
+    /// How the best model read some utterances of dev frame by frame, a JSON line each; of fine-tuning only.
+    pub fn emissions(&self) -> PathBuf {
+        self.path.join("dev.emissions.jsonl")
+    }
+
     /// What a resume needs.
     pub fn state(&self) -> PathBuf {
         self.path.join("state")
+    }
+
+    /// What was recognised of the tests.
+    pub fn tests(&self) -> PathBuf {
+        self.path.join("tests")
+    }
+
+    /// What was recognised of one test by the best checkpoint.
+    pub fn test_hypotheses(&self, name: &str) -> PathBuf {
+        self.tests().join(format!("{}.hypotheses.jsonl", file_stem(name)))
     }
 
     /// The page to look at.

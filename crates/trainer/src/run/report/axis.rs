@@ -12,6 +12,8 @@ pub(crate) enum Unit {
     Magnitude,
     /// A share, shown in per cent, from 0.
     Percent,
+    /// A number on either side of 0, which is on the axis.
+    Difference,
 }
 
 /// Whether a value is finite and within what f64 arithmetic on an axis can bear.
@@ -47,17 +49,23 @@ impl Axis {
         if unit == Unit::Magnitude && lowest >= 1.0 / LARGEST && highest > 10.0 * lowest {
             return Axis::magnitudes(lowest, highest, ends);
         }
-        let highest = if highest < 1.0 / LARGEST { 1.0 } else { highest };
-        let step = round_up(highest / 5.0);
-        let count = (highest / step - 1e-9).ceil().max(1.0) as u32;
+        let [low, high] = match unit {
+            Unit::Difference => [lowest.min(0.0), highest.max(0.0)],
+            _ => [0.0, highest],
+        };
+        let high = if high - low < 1.0 / LARGEST { low + 1.0 } else { high };
+        let step = round_up((high - low) / 5.0);
+        let first = (low / step + 1e-9).floor() as i32;
+        let last = ((high / step - 1e-9).ceil() as i32).max(first + 1);
         let label = |tick: f64| match unit {
             Unit::Percent => format!("{} %", number(tick * 100.0, step * 100.0)),
+            Unit::Difference => number(tick, step).replace('-', "−"),
             _ => number(tick, step),
         };
-        let ticks = (0..=count).map(|count| f64::from(count) * step);
+        let ticks = (first..=last).map(|count| f64::from(count) * step);
         Axis {
-            low: 0.0,
-            high: f64::from(count) * step,
+            low: f64::from(first) * step,
+            high: f64::from(last) * step,
             logarithmic: false,
             ends,
             ticks: ticks.map(|tick| (tick, label(tick))).collect(),

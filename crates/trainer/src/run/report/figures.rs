@@ -4,6 +4,7 @@ use klang_ctc::Reduction;
 
 use super::Contents;
 use super::axis::Unit;
+use super::gap::gap;
 use super::html::rate;
 use super::plot::{Curve, Plot};
 use crate::event::PretrainingMeasures;
@@ -15,7 +16,7 @@ pub(super) fn figures(contents: &Contents) -> String {
     let lines = &contents.lines;
     let updates = lines.iter().map(MetricsLine::update).filter(|&update| update != u64::MAX);
     let last = updates.max().unwrap_or(0);
-    let plots = [losses(contents), vec![error_rates(lines)], of_pretraining(lines), of_training(lines)];
+    let plots = [losses(contents), vec![gap(contents), error_rates(lines)], of_pretraining(lines), of_training(lines)];
     let figures: String = plots.iter().flatten().map(|plot| plot.figure(last)).collect();
     if figures.is_empty() { figures } else { format!("<h2>Curves</h2>\n<div class=figures>\n{figures}</div>\n") }
 }

@@ -1,15 +1,24 @@
 //! report.html: what a run did, on one page that needs nothing else.
 
+mod alignments;
 mod axis;
+mod channels;
 mod figures;
+mod gap;
 mod html;
 mod page;
 mod plot;
+mod raster;
+mod spectrograms;
 mod tables;
 
+use klang_text::Pair;
+
 use super::{MetricsLine, RunFolder, read_metrics};
+use crate::emissions::{EmissionPath, read_paths};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hypotheses::readable_hypotheses;
 use crate::recipe::Recipe;
 
 pub(crate) use axis::{Axis, Unit, drawable};
@@ -27,11 +36,15 @@ struct Contents {
     /// The recipe as it stands in the folder, if it can be read.
     yaml: Option<String>,
     recipe: Option<Recipe>,
+    /// What the best model made of dev.
+    pairs: Vec<Pair>,
+    /// How it read some of dev's utterances.
+    paths: Vec<EmissionPath>,
     /// What is wrong with the metrics themselves.
     broken: Option<String>,
 }
 
-/// Writes the run's report from its metrics and recipe; whatever of them is missing is missing from the page.
+/// Writes the run's report from its metrics, its recipe and what the best model made of dev; whatever of them is missing is missing from the page.
 ///
 /// # Errors
 /// A failing file system.
@@ -45,7 +58,8 @@ pub fn write_report(run: &RunFolder) -> Result<()> {
     };
     let yaml = klang_wav2vec2::checkpoint::read_text(&run.recipe(), RECIPE_BYTES).ok();
     let recipe = yaml.as_deref().and_then(|yaml| serde_yaml::from_str(yaml).ok());
-    let page = page::page(&Contents { name: name(run), lines, yaml, recipe, broken });
+    let (pairs, paths) = (readable_hypotheses(&run.hypotheses()), read_paths(&run.emissions()));
+    let page = page::page(&Contents { name: name(run), lines, yaml, recipe, pairs, paths, broken });
     files::write(&run.report(), page.as_bytes())
 }
 
@@ -66,10 +80,12 @@ fn name(run: &RunFolder) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use klang_text::{Pair, ScoreOptions, score};
+    use klang_text::{ScoreOptions, score};
 
     use super::*;
+    use crate::emissions::{EmittedLabel, write_paths};
     use crate::evaluate::Behaviour;
+    use crate::hypotheses::write_hypotheses;
 
     const EVIL: &str = "<script>alert('1')</script>&\"";
 
@@ -86,7 +102,16 @@ mod tests {
         MetricsLine::Dev { update, best, behaviour, score, seconds: 3700.0 }
     }
 
-    fn train(update: u64, loss: f64) -> MetricsLine {
+    pub(super) fn dev_loss(update: u64, loss: f64) -> MetricsLine {
+        match dev(update, false, "one") {
+            MetricsLine::Dev { update, best, behaviour, score, seconds } => {
+                MetricsLine::Dev { update, best, behaviour: Behaviour { loss, ..behaviour }, score, seconds }
+            }
+            _ => unreachable!(),
+        }
+    }
+
+    pub(super) fn train(update: u64, loss: f64) -> MetricsLine {
         MetricsLine::Train {
             update,
             epoch: 2,
@@ -169,12 +194,19 @@ mod tests {
     }
 
     #[test]
-    fn rates_by_site_stand_in_the_order_of_blocks() {
-        let (.., page) = report(&[train(20, 3.0)], "");
-        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
-        assert!(place(">block 0<") < place(">block 10<"));
-        assert!(page.contains(">0.750<"));
-        assert!(page.contains("λ"));
+    fn rates_are_read_back_as_they_were_measured_to_four_decimals() {
+        let channels = vec![0.0, 0.12345678, 1e-9, 12.00004, f32::NAN];
+        let measured = crate::sites::SiteRate { layer: Some(10), site: klang_wav2vec2::Site::FeedForward, channels };
+        let line = MetricsLine::rates(20, &[measured]).unwrap();
+        assert!(MetricsLine::rates(20, &[]).is_none());
+        let (_folder, run, page) = report(&[train(20, 3.0), line], "");
+        let text = std::fs::read_to_string(run.metrics()).unwrap();
+        assert!(text.contains(r#""sites":{"10.feedforward":[0.0,0.1235,0.0,12.0,null]}"#), "{text}");
+        assert!(page.contains("KL-Norm’s rate by site and channel") && page.contains("λ"), "{page}");
+        assert!(page.contains("2 of 4 channels are switched off"), "{page}");
+        // A resume writes them again.
+        crate::run::metrics::rewind(&run.metrics(), 20).unwrap();
+        assert_eq!(std::fs::read_to_string(run.metrics()).unwrap(), text);
     }
 
     #[test]
@@ -182,11 +214,11 @@ mod tests {
         let charts = |reduction: &str| {
             let yaml = format!("train: {{loss_reduction: {reduction}}}\n");
             let page = report(&[train(20, 3.0), dev(20, true, "one")], &yaml).2;
-            [page.contains("<b>Loss</b>"), page.contains("<b>Training loss</b>")]
+            ["<b>Loss</b>", "<b>Training loss</b>", "<b>Over-fitting gap</b>"].map(|title| page.contains(title))
         };
-        assert_eq!(charts("label"), [true, false]);
-        assert_eq!(charts("utterance"), [false, true]);
-        assert_eq!(charts("sum"), [false, true]);
+        assert_eq!(charts("label"), [true, false, true]);
+        assert_eq!(charts("utterance"), [false, true, false]);
+        assert_eq!(charts("sum"), [false, true, false]);
     }
 
     #[test]
@@ -212,6 +244,33 @@ mod tests {
         write_report(&run).unwrap();
         let page = std::fs::read_to_string(run.report()).unwrap();
         assert!(page.contains("metrics.jsonl: line 2") && page.contains("at update 60"), "{page}");
+    }
+
+    #[test]
+    fn what_the_best_model_made_of_dev_is_shown_where_it_is_there() {
+        let (_folder, run, page) = report(&[train(20, 3.0), dev(20, true, "one")], "");
+        let titles = ["Dev’s utterances with most word errors, at update 20", "What is emitted where, at update 20"];
+        assert!(titles.iter().all(|title| !page.contains(title)), "{page}");
+        write_hypotheses(&run.hypotheses(), &[pair(EVIL, EVIL, EVIL)]).unwrap();
+        let label = EmittedLabel { token: EVIL.into(), frame: 0, probability: 0.5 };
+        let path = EmissionPath {
+            id: EVIL.into(),
+            speaker: None,
+            reference: EVIL.into(),
+            text: EVIL.into(),
+            frames_per_second: 50.0,
+            labels: vec![label],
+            spectrogram: vec!["0f".into()],
+        };
+        write_paths(&run.emissions(), &[path]).unwrap();
+        write_report(&run).unwrap();
+        let page = std::fs::read_to_string(run.report()).unwrap();
+        assert!(titles.iter().all(|title| page.contains(title)) && !page.contains("<script"), "{page}");
+        // Without an evaluation that was the best, it would be nobody's.
+        std::fs::remove_file(run.metrics()).unwrap();
+        write_report(&run).unwrap();
+        let page = std::fs::read_to_string(run.report()).unwrap();
+        assert!(!page.contains("most word errors") && !page.contains("emitted where"), "{page}");
     }
 
     #[test]

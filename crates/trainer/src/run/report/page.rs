@@ -3,9 +3,12 @@
 use klang_text::{Ci95Unit, Score};
 
 use super::Contents;
+use super::alignments::alignments;
+use super::channels::channels;
 use super::figures::figures;
 use super::html::{count, duration, escape, interval, rate, share};
-use super::tables::{mean, rates_by_site, speakers, speed};
+use super::spectrograms::spectrograms;
+use super::tables::{mean, speakers, speed};
 use crate::evaluate::Behaviour;
 use crate::pretrain::{HeldOut, Probed};
 use crate::run::MetricsLine;
@@ -22,9 +25,10 @@ pub(super) fn page(contents: &Contents) -> String {
         headline(contents),
         tests(lines),
         figures(contents),
-        rates_by_site(lines),
+        channels(lines),
         speed(lines),
         dev_speakers(lines),
+        dev_utterances(contents),
         recipe(contents.yaml.as_deref()),
     ];
     super::html::document(&contents.name, "", &parts.concat())
@@ -234,6 +238,12 @@ fn tests(lines: &[MetricsLine]) -> String {
 fn dev_speakers(lines: &[MetricsLine]) -> String {
     let Some((update, score)) = best(lines) else { return String::new() };
     format!("<h2>Dev by speaker, at update {}</h2>\n{}", count(update), speakers(score))
+}
+
+/// What the best model made of single utterances.
+fn dev_utterances(contents: &Contents) -> String {
+    let Some((update, _)) = best(&contents.lines) else { return String::new() };
+    spectrograms(&contents.paths, update) + &alignments(&contents.pairs, update)
 }
 
 fn recipe(yaml: Option<&str>) -> String {

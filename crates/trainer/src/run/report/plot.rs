@@ -67,6 +67,10 @@ impl Plot {
             "<line class=axis x1={left} x2={right} y1={bottom} y2={bottom} /><text class=end x={right} y={:.1}>updates</text>\n",
             bottom + 33.0
         );
+        if self.unit == Unit::Difference {
+            let zero = y.place(0.0);
+            svg += &format!("<line class=axis x1={left} x2={right} y1={zero:.1} y2={zero:.1} />\n");
+        }
         for (index, curve) in self.curves.iter().enumerate() {
             svg += &curve.shape(index, self.unit, &x, &y);
         }
@@ -183,7 +187,7 @@ mod tests {
     #[test]
     fn every_point_lies_within_the_view_box() {
         let values = [0.0, 1e-40, 1e-9, 3e-4, 0.07, 0.999, 1.0, 1.0001, 7.3, 99.0, 12345.0, 8e7, 9e29, -0.5];
-        for unit in [Unit::Number, Unit::Magnitude, Unit::Percent] {
+        for unit in [Unit::Number, Unit::Magnitude, Unit::Percent, Unit::Difference] {
             for low in values {
                 for high in values {
                     let page = plot(unit, vec![(0, low), (7, high), (200, low)]).figure(200);
@@ -205,6 +209,13 @@ mod tests {
         let page = plot(Unit::Magnitude, vec![(0, 10.0), (100, 1.0), (200, 0.1)]).figure(200);
         assert_eq!(numbers(&page, "points"), [52.0, 12.0, 298.0, 117.0, 544.0, 222.0]);
         assert!(page.contains("logarithmic"));
+        // −1 to 0.5 in steps of 0.5, 70 units each: 0 is 140 units above the lowest.
+        let page = plot(Unit::Difference, vec![(0, -1.0), (100, 0.5), (200, 0.0)]).figure(200);
+        assert_eq!(numbers(&page, "points"), [52.0, 222.0, 298.0, 12.0, 544.0, 82.0]);
+        assert!(page.contains(">−1.0<") && page.contains("y1=82.0 y2=82.0 />\n<polyline"), "{page}");
+        // Differences of one sign still have 0 on their axis.
+        let page = plot(Unit::Difference, vec![(0, -4.0), (200, -1.0)]).figure(200);
+        assert_eq!(numbers(&page, "points"), [52.0, 222.0, 544.0, 64.5]);
     }
 
     #[test]

@@ -1,6 +1,4 @@
-//! The page's tables: by speaker, by KL-Norm site, and of speed.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! The page's tables: by speaker, and of speed.
 
 use klang_text::{CharacterCounts, Score};
 
@@ -40,48 +38,6 @@ pub(super) fn speakers(score: &Score) -> String {
         "wrong characters",
     ];
     format!("<div class=wide><table>{}<tbody>{all}{each}</tbody></table></div>\n", head(&names))
-}
-
-/// The last rates by site: blocks down, sites across.
-pub(super) fn rates_by_site(lines: &[MetricsLine]) -> String {
-    let Some((update, rates)) = lines.iter().rev().find_map(|line| match line {
-        MetricsLine::Train { update, rates, .. } | MetricsLine::Pretrain { update, rates, .. } if !rates.is_empty() => {
-            Some((update, rates))
-        }
-        _ => None,
-    }) else {
-        return String::new();
-    };
-    let highest = rates.values().copied().filter(|rate| rate.is_finite()).fold(1e-9, f64::max);
-    let mut blocks: BTreeMap<u64, BTreeMap<&str, f64>> = BTreeMap::new();
-    for (key, &rate) in rates {
-        // `3.attention`, or without a block what is the encoder's own.
-        let block = key.split_once('.').and_then(|(block, site)| Some((block.parse().ok()?, site)));
-        let (block, site) = block.unwrap_or((u64::MAX, key));
-        blocks.entry(block).or_default().insert(site, rate);
-    }
-    let sites: BTreeSet<&str> = blocks.values().flat_map(BTreeMap::keys).copied().collect();
-    let cell = |rate: Option<&f64>| match rate {
-        Some(rate) if rate.is_finite() => {
-            let heat = (rate / highest).clamp(0.0, 1.0) * 60.0;
-            format!("<span class=heat style=\"--heat:{heat:.0}%\">{rate:.3}</span>")
-        }
-        Some(_) => "–".into(),
-        None => String::new(),
-    };
-    let rows: String = (blocks.iter())
-        .map(|(&block, rates)| {
-            let name = if block == u64::MAX { "encoder".to_string() } else { format!("block {block}") };
-            let cells = sites.iter().map(|site| cell(rates.get(site)));
-            row(&std::iter::once(name).chain(cells).collect::<Vec<_>>())
-        })
-        .collect();
-    let names: String = sites.iter().map(|site| format!("<th scope=col>{}</th>", escape(site))).collect();
-    format!(
-        "<h2>KL-Norm’s rate by site</h2>\n<p>Nats per channel at update {}. Near 0, a site’s channels say nothing.</p>\n\
-         <table><thead><tr><th></th>{names}</tr></thead>\n<tbody>{rows}</tbody></table>\n",
-        count(*update)
-    )
 }
 
 /// How fast, over the run and lately.

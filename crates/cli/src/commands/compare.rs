@@ -1,0 +1,75 @@
+//! `klang compare`.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
+use klang_trainer::{CompareEvent, CompareSettings, compare, planned_runs};
+
+use crate::Ending;
+use crate::args::CompareArguments;
+use crate::output;
+
+pub fn run(arguments: &CompareArguments) -> Result<Ending> {
+    let comparing = || format!("comparing {}", arguments.experiment.display());
+    if arguments.dry_run {
+        let runs = planned_runs(&arguments.experiment).with_context(comparing)?;
+        runs.iter().try_for_each(|run| output::line(run))?;
+        return Ok(Ending::Done);
+    }
+    let stem = arguments.experiment.file_stem().unwrap_or("experiment".as_ref());
+    let jobs = usize::from(arguments.jobs);
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = arguments.threads.map(usize::from).or((jobs > 1).then(cores));
+    let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(stem));
+    let settings = CompareSettings {
+        klang: std::env::current_exe().context("finding the klang command itself")?,
+        command: command(arguments),
+        out,
+        jobs,
+        threads,
+    };
+    let (all, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let tell = |event: CompareEvent| match event {
+        CompareEvent::Begins { runs, tries } => {
+            all.store(runs + tries, Ordering::Relaxed);
+            eprintln!(
+                "{runs} runs{}, {jobs} at a time",
+                if tries > 0 { format!(" and {tries} tries before them") } else { String::new() }
+            );
+        }
+        CompareEvent::Ended { run, broke, dev, seconds } => {
+            let number = done.fetch_add(1, Ordering::Relaxed) + 1;
+            let all = all.load(Ordering::Relaxed);
+            let dev = dev.map_or(String::new(), |[wer, cer]| {
+                format!(": best dev WER {:.2} % CER {:.2} %", wer * 100.0, cer * 100.0)
+            });
+            match broke {
+                Some(why) => output::warning(&format!("[{number}/{all}] {run} broke: {why}")),
+                None => eprintln!("[{number}/{all}] {run}{dev} ({seconds:.0} s)"),
+            }
+        }
+    };
+    let results = compare(&arguments.experiment, &settings, &tell).with_context(comparing)?;
+    output::line(results.table().trim_end())?;
+    output::line(&format!("\nreport: {}", settings.out.join("report.html").display()))?;
+    if results.missing.is_empty() {
+        return Ok(Ending::Done);
+    }
+    output::warning(&format!(
+        "{} runs are missing; the same command tries them again, and the report is of the others",
+        results.missing.len()
+    ));
+    Ok(Ending::PartlyFailed)
+}
+
+/// The command in full, as it can be typed again.
+fn command(arguments: &CompareArguments) -> String {
+    let mut words = vec!["klang compare".to_string(), arguments.experiment.display().to_string()];
+    words.extend(arguments.out.as_ref().map(|out| format!("--out {}", out.display())));
+    if arguments.jobs > 1 {
+        words.push(format!("--jobs {}", arguments.jobs));
+    }
+    words.extend(arguments.threads.map(|threads| format!("--threads {threads}")));
+    words.join(" ")
+}

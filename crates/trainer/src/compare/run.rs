@@ -1,0 +1,147 @@
+//! Runs an experiment's trainings, several at a time, each in a process of its own: one that breaks loses nothing but itself.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::Job;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::run::Progress;
+
+/// What a run was made by: another experiment's run is never taken for this one's.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Made {
+    recipe: PathBuf,
+    settings: Vec<String>,
+}
+
+/// Where runs lie, and what trains them.
+#[derive(Debug)]
+pub struct Runner {
+    /// The `klang` command.
+    pub klang: PathBuf,
+    /// The experiment's recipe.
+    pub recipe: PathBuf,
+    /// The folder that run folders lie in.
+    pub folder: PathBuf,
+    /// Runs at a time.
+    pub at_a_time: usize,
+}
+
+/// What became of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// It is done, now or before.
+    Done,
+    /// It broke, and why.
+    Broke(String),
+}
+
+impl Runner {
+    /// A run's folder.
+    pub fn run_folder(&self, job: &Job) -> PathBuf {
+        self.folder.join(&job.name)
+    }
+
+    /// Runs what is not done yet, and gives what became of each job, in their order. `tell` hears of each end.
+    ///
+    /// # Errors
+    /// A failing file system; a run that was made by other settings.
+    pub fn run(&self, jobs: &[Job], tell: &(dyn Fn(&Job, &Ended, f64) + Sync)) -> Result<Vec<Ended>> {
+        files::make_folder(&self.folder)?;
+        for job in jobs {
+            self.own(job)?;
+        }
+        let next = AtomicUsize::new(0);
+        let ended: Mutex<Vec<Option<Ended>>> = Mutex::new(vec![None; jobs.len()]);
+        let failed: Mutex<Option<Error>> = Mutex::new(None);
+        let work = || {
+            while let Some((place, job)) = {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                jobs.get(place).map(|job| (place, job))
+            } {
+                let start = Instant::now();
+                match self.one(job) {
+                    Ok(end) => {
+                        tell(job, &end, start.elapsed().as_secs_f64());
+                        ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner())[place] = Some(end);
+                    }
+                    Err(error) => {
+                        failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
+                        next.store(jobs.len(), Ordering::Relaxed);
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..self.at_a_time.clamp(1, jobs.len().max(1))).for_each(|_| _ = scope.spawn(work)));
+        if let Some(error) = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            return Err(error);
+        }
+        let ended = ended.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok(ended.into_iter().map(|end| end.unwrap_or_else(|| Ended::Broke("it was not begun".into()))).collect())
+    }
+
+    /// Whether a run's folder is this experiment's; notes it if it is new.
+    fn own(&self, job: &Job) -> Result<()> {
+        let note = self.folder.join(format!("{}.made.json", job.name));
+        let made = Made { recipe: self.recipe.clone(), settings: job.settings.clone() };
+        if self.run_folder(job).exists() {
+            let text = klang_wav2vec2::checkpoint::read_text(&note, 1 << 20)?;
+            let old: Option<Made> = serde_json::from_str(&text).ok();
+            if old.as_ref() != Some(&made) {
+                return Err(Error::Run {
+                    path: self.run_folder(job),
+                    message: "it was made by other settings than the experiment has now: choose another folder with --out, or delete this run and its files beside it".into(),
+                });
+            }
+            return Ok(());
+        }
+        let text = serde_json::to_string_pretty(&made).map_err(|error| Error::io(&note)(error.into()))?;
+        files::write(&note, (text + "\n").as_bytes())
+    }
+
+    fn one(&self, job: &Job) -> Result<Ended> {
+        let folder = self.run_folder(job);
+        if is_finished(&folder) {
+            return Ok(Ended::Done);
+        }
+        let log = self.folder.join(format!("{}.log", job.name));
+        let output = File::options().create(true).append(true).open(&log).map_err(Error::io(&log))?;
+        let errors = output.try_clone().map_err(Error::io(&log))?;
+        let mut command = Command::new(&self.klang);
+        command.arg("train").arg(&self.recipe).arg("--run").arg(&folder);
+        command.args(job.settings.iter().flat_map(|setting| ["--set", setting]));
+        if folder.join("recipe.yaml").exists() {
+            command.arg("--resume");
+        }
+        let status =
+            command.stdin(Stdio::null()).stdout(output).stderr(errors).status().map_err(Error::io(&self.klang))?;
+        if status.success() && is_finished(&folder) {
+            return Ok(Ended::Done);
+        }
+        Ok(Ended::Broke(format!("{}; {}", last_error(&log), log.display())))
+    }
+}
+
+/// Whether a run folder's training is done and its tests are scored.
+fn is_finished(folder: &Path) -> bool {
+    let progress = klang_wav2vec2::checkpoint::read_text(&folder.join("state/progress.json"), 1 << 20);
+    let progress: Option<Progress> = progress.ok().and_then(|text| serde_json::from_str(&text).ok());
+    // The last line of metrics is written behind the tests' scores.
+    let metrics = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
+    let ended = metrics.lines().rev().any(|line| line.starts_with("{\"kind\":\"end\""));
+    progress.is_some_and(|progress| progress.finished) && ended
+}
+
+/// The last error that a run's log has, or that it ended without a word.
+fn last_error(log: &Path) -> String {
+    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let error = text.lines().rev().find_map(|line| line.split_once("error: ").map(|(_, error)| error.to_string()));
+    error.unwrap_or_else(|| "it ended without an error message; was it killed?".into())
+}

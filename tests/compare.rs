@@ -1,0 +1,154 @@
+//! `klang compare`: arms of a recipe against one another.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{Dir, recipe};
+
+const EXPERIMENT: &str = "about: a test
+recipe: recipe.yaml
+arms:
+- {name: plain}
+- {name: kl, set: {model.norm: {kind: kl_norm}}}
+- {name: mixed, set: {train.learning_rate: 0.002}}
+seeds: [1, 2]
+budgets: [0.03, all]
+conditions: {noisy: {noise_db: 5}}
+statistics: {draws: 500}
+";
+
+fn dir() -> Dir {
+    let dir = Dir::with_recipe(2);
+    dir.corpus("test.jsonl", &crate::harness::SENTENCES[4..]);
+    dir.write("recipe.yaml", recipe(4, "size: tiny", "test: {new: test.jsonl}", ""));
+    dir.write("experiment.yaml", EXPERIMENT);
+    dir
+}
+
+fn results(dir: &Dir, out: &str) -> Value {
+    dir.json(&format!("{out}/report.json"))
+}
+
+#[test]
+fn every_run_is_trained_scored_and_compared() {
+    let dir = dir();
+    let listed = dir.klang(["compare", "experiment.yaml", "--dry-run"]).succeeds();
+    assert_eq!(listed.stdout.lines().count(), 12, "{listed}");
+    assert!(!dir.path("runs").exists());
+    let done = dir.klang(["compare", "experiment.yaml", "--out", "out", "--jobs", "2", "--threads", "2"]).succeeds();
+    done.prints(&["0.03 min", "new, noisy", "WER − control", "report: out/report.html"]);
+    let results = results(&dir, "out");
+    let scores = results["scores"].as_array().expect("scores");
+    // Two budgets, two tests, three arms.
+    assert_eq!(scores.len(), 12);
+    for scored in scores {
+        assert_eq!(scored["seeds"], serde_json::json!([1, 2]));
+        assert_eq!(scored["wer_difference"].is_null(), scored["arm"] == "plain", "{scored}");
+        assert!(scored["wer"]["ci95"].is_array(), "{scored}");
+    }
+    // What a run's own metrics say of the test is what is averaged.
+    let wer = |seed: u64| {
+        let lines = dir.json_lines(&format!("out/runs/kl.all.seed-{seed}/metrics.jsonl"));
+        let test = lines.iter().find(|line| line["kind"] == "test" && line["name"] == "new, noisy").expect("a test");
+        test["score"]["wer"].as_f64().expect("a rate")
+    };
+    let scored = scores.iter().find(|scored| {
+        (&scored["budget"], &scored["test"], &scored["arm"]) == (&"all".into(), &"new, noisy".into(), &"kl".into())
+    });
+    let mean = scored.expect("kl's")["wer"]["rate"].as_f64().expect("a rate");
+    assert!((mean - (wer(1) + wer(2)) / 2.0).abs() < 1e-12);
+    // The same initial weights and the same order of data: before the first step nothing differs but the arm.
+    let first = |run: &str| {
+        let lines = dir.json_lines(&format!("out/runs/{run}/metrics.jsonl"));
+        lines.iter().find(|line| line["kind"] == "train").expect("a line")["initial_loss"].as_f64().expect("a loss")
+    };
+    assert_eq!(first("plain.all.seed-1"), first("mixed.all.seed-1"));
+    assert_ne!(first("plain.all.seed-1"), first("plain.all.seed-2"));
+    assert!(results["missing"].as_array().expect("a list").is_empty());
+    for file in ["report.html", "report.md"] {
+        assert!(dir.text(&format!("out/{file}")).contains("KL-Norm") || file == "report.md", "{file}");
+    }
+}
+
+#[test]
+fn one_broken_run_loses_nothing_else_and_the_same_command_goes_on() {
+    let dir = dir();
+    let text = EXPERIMENT.replace("budgets: [0.03, all]\n", "").replace("seeds: [1, 2]", "seeds: [1]");
+    dir.write("experiment.yaml", text.replace("conditions: {noisy: {noise_db: 5}}\n", ""));
+    let command = ["compare", "experiment.yaml", "--out", "out", "--threads", "1"];
+    // A folder that stands where a run's metrics are to be written.
+    fs::create_dir_all(dir.path("out/runs")).expect("a folder");
+    dir.klang(command).succeeds();
+    fs::remove_dir_all(dir.path("out/runs/kl.seed-1")).expect("a removed run");
+    fs::remove_file(dir.path("out/runs/kl.seed-1.made.json")).expect("a removed note");
+    fs::remove_file(dir.path("out/report.html")).expect("a removed report");
+    let moved = dir.path("audio.away");
+    fs::rename(dir.path("audio"), &moved).expect("audio moved away");
+    let weights = dir.bytes("out/runs/plain.seed-1/best/model.safetensors");
+    let broken = dir.klang(command).ends_with(1);
+    broken.says(&["kl.seed-1 broke", "1 runs are missing"]);
+    let results_then = results(&dir, "out");
+    assert_eq!(results_then["missing"][0]["run"], "kl.seed-1");
+    assert_eq!(results_then["scores"].as_array().map(Vec::len), Some(2));
+    assert!(dir.path("out/report.html").exists());
+    fs::rename(&moved, dir.path("audio")).expect("audio brought back");
+    dir.klang(command).succeeds();
+    assert_eq!(results(&dir, "out")["scores"].as_array().map(Vec::len), Some(3));
+    assert!(dir.bytes("out/runs/plain.seed-1/best/model.safetensors") == weights);
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anything_runs() {
+    let dir = dir();
+    let cases = [
+        ("colour: red\n", "colour"),
+        ("control: none\n", "an arm's name: plain, kl, mixed"),
+        ("set: {train.updates: 0}\n", "train.updates"),
+        ("folds: {column: village}\n", "village"),
+    ];
+    for (line, said) in cases {
+        dir.write("wrong.yaml", format!("{EXPERIMENT}{line}"));
+        dir.klang(["compare", "wrong.yaml"]).refused_with(2).says(&[said, "wrong.yaml"]);
+    }
+    dir.klang(["compare", "nowhere.yaml"]).refused_with(2).says(&["nowhere.yaml"]);
+    assert!(!dir.path("runs").exists());
+}
+
+#[test]
+fn another_experiments_runs_are_not_taken_for_its_own() {
+    let dir = dir();
+    let small = EXPERIMENT.replace("budgets: [0.03, all]\n", "").replace("seeds: [1, 2]", "seeds: [1]");
+    dir.write("experiment.yaml", &small);
+    let command = ["compare", "experiment.yaml", "--out", "out", "--threads", "1"];
+    dir.klang(command).succeeds();
+    dir.write("experiment.yaml", small.replace("0.002", "0.003"));
+    dir.klang(command).ends_with(1).says(&["other settings", "mixed.seed-1", "--out"]);
+}
+
+#[test]
+fn held_out_speakers_are_learnt_from_in_no_run_that_is_scored_on_them() {
+    let dir = dir();
+    dir.corpus("all.jsonl", &crate::harness::SENTENCES);
+    dir.write(
+        "recipe.yaml",
+        recipe(2, "size: tiny", "", "").replace("train.jsonl", "all.jsonl").replace("dev: dev.jsonl", "dev_share: 0.3"),
+    );
+    let text = "recipe: recipe.yaml\narms: [{name: plain}, {name: kl, set: {model.norm: {kind: kl_norm}}}]\nfolds: {column: speaker}\nstatistics: {draws: 100}\n";
+    dir.write("experiment.yaml", text);
+    dir.klang(["compare", "experiment.yaml", "--out", "out", "--threads", "1"]).succeeds().prints(&["held out"]);
+    for (held, other) in [("anna", "ben"), ("ben", "anna")] {
+        let run = format!("out/runs/kl.{held}.seed-1");
+        let scored = dir.json_lines(&format!("{run}/tests/held-out.hypotheses.jsonl"));
+        assert!(!scored.is_empty() && scored.iter().all(|line| line["speaker"] == held), "{scored:?}");
+        let dev = dir.json_lines(&format!("{run}/metrics.jsonl"));
+        let dev = dev.iter().find(|line| line["kind"] == "dev").expect("a line");
+        assert_eq!(
+            dev["score"]["speakers"].as_object().map(|map| map.keys().cloned().collect::<Vec<_>>()),
+            Some(vec![other.to_string()])
+        );
+    }
+    let results = results(&dir, "out");
+    assert_eq!(results["folds"], serde_json::json!(["anna", "ben"]));
+    assert_eq!(results["scores"][0]["utterances"], 8);
+}
