@@ -8,6 +8,7 @@ use tch::{Kind, Tensor};
 
 use crate::draw;
 use crate::error::Result;
+use crate::model::is_of_posterior;
 use crate::recipe::Recipe;
 
 /// L2-SP (Li, Grandvalet and Davoine 2018): α/2 ‖θ − θ₀‖² + β/2 ‖ω‖² in the loss, with θ what the checkpoint holds and ω what
@@ -60,13 +61,14 @@ impl Anchored {
             return Ok(None);
         }
         let parameter = |(name, tensor): &(String, Tensor)| -> Result<Parameter> {
-            let pretrained = !fresh.contains(name);
+            // KL-Norm's posterior starts where the network is the pretrained one: there it is pulled to.
+            let pretrained = !fresh.contains(name) || is_of_posterior(name);
             Ok(Parameter {
                 name: name.clone(),
                 tensor: tensor.shallow_clone(),
                 start: if pretrained { Some(copied(tensor)?) } else { None },
                 // The paper's: the linear maps' weights.
-                mixes: pretrained && mixout > 0.0 && tensor.dim() == 2 && name.ends_with(".weight"),
+                mixes: !fresh.contains(name) && mixout > 0.0 && tensor.dim() == 2 && name.ends_with(".weight"),
             })
         };
         let parameters = learnt.iter().map(parameter).collect::<Result<_>>()?;
@@ -112,7 +114,7 @@ impl Anchored {
                 Some(start) => (tensor.f_sub(start)?, weight),
                 None => (tensor.f_detach()?, fresh_weight),
             };
-            // What took no part in this update is not pulled either: it has not moved.
+            // What took no part in this update is left alone: a frozen encoder, a block that LayerDrop skipped.
             if weight == 0.0 || !gradient.defined() {
                 continue;
             }
@@ -184,6 +186,19 @@ mod tests {
         assert!((penalty - (0.0625 + 0.45)).abs() < 1e-7, "{penalty}");
         assert!(gradients[0].equal(&Tensor::from_slice(&[1.25f32, 1.0]).view([1, 2])));
         assert!((gradients[1].double_value(&[0, 0]) - 0.3).abs() < 1e-7);
+    }
+
+    #[test]
+    fn a_posterior_is_pulled_to_its_start_and_not_to_zero() {
+        let name = "wav2vec2.encoder.layers.0.layer_norm.kl_norm.w".to_string();
+        let w = weight(&[1.0, 1.0], &[2]);
+        let mut recipe = Recipe::default();
+        recipe.train.l2_sp = L2SpRecipe { weight: 0.5, fresh_weight: 0.5 };
+        let learnt = [(name.clone(), w.shallow_clone())];
+        let anchored = Anchored::new(&recipe, &learnt, &BTreeSet::from([name])).unwrap().unwrap();
+        let mut gradients = vec![Tensor::zeros_like(&w)];
+        assert_eq!(anchored.pull(&mut gradients).unwrap(), Some(0.0));
+        assert!(gradients[0].equal(&Tensor::zeros_like(&w)));
     }
 
     #[test]

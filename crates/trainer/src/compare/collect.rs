@@ -1,16 +1,14 @@
 //! From an experiment's run folders to its results.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use klang_ctc::Reduction;
-use sha2::{Digest, Sha256};
 
 use super::plan::{Job, Plan};
 use super::results::{Arm, ArmRates, Budget, Cost, Learning, LearningPoint, Missing, Results, Search};
-use super::run::{Ended, Runner};
+use super::run::{Ended, Runner, digest, manifests};
 use super::scores::{Outcome, scores};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hypotheses::read_hypotheses;
 use crate::run::{MetricsLine, RunFolder, read_metrics};
 
@@ -77,6 +75,7 @@ impl Collected<'_> {
                 _ => None,
             })
             .collect();
+        let paths: BTreeSet<_> = jobs.iter().flat_map(|job| manifests(&job.recipe)).collect();
         let fingerprint = |path: &std::path::PathBuf| Ok((path.display().to_string(), digest(path)?));
         Ok(Results {
             name,
@@ -84,7 +83,7 @@ impl Collected<'_> {
             klang: env!("CARGO_PKG_VERSION").into(),
             command,
             compute: compute.into_iter().collect(),
-            fingerprints: Plan::manifests(jobs).iter().map(fingerprint).collect::<Result<_>>()?,
+            fingerprints: paths.iter().map(fingerprint).collect::<Result<_>>()?,
             control: experiment.arms[experiment.control()].name.clone(),
             seeds: experiment.seeds.clone(),
             budgets: budgets(plan, &runs),
@@ -100,11 +99,6 @@ impl Collected<'_> {
             searches,
         })
     }
-}
-
-fn digest(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
@@ -211,7 +205,7 @@ fn cost(name: &str, arm: usize, runs: &[Run]) -> Option<Cost> {
         _ => None,
     });
     let peak = lines().filter_map(|line| match line {
-        MetricsLine::End { peak_mib, .. } => *peak_mib,
+        MetricsLine::End { updates, peak_mib, .. } if *updates > 0 => *peak_mib,
         _ => None,
     });
     Some(Cost { arm: name.into(), parameters, trainable, processor_seconds: mean(seconds), peak_mib: mean(peak) })

@@ -119,7 +119,7 @@ pub struct ColumnFolds {
 #[serde(deny_unknown_fields)]
 pub struct SearchPlan {
     /// Tries an arm and budget: different choices of what the arm's `search` lists, drawn without return. Judged on dev, with
-    /// the first seed and fold.
+    /// the first seed and fold; that fold's dev may hold speakers whom other folds hold out.
     pub tries: usize,
 }
 
@@ -187,6 +187,12 @@ impl Experiment {
         };
         resolve(&mut experiment.set)?;
         experiment.arms.iter_mut().try_for_each(|arm| resolve(&mut arm.set))?;
+        for (key, values) in experiment.arms.iter_mut().flat_map(|arm| &mut arm.search) {
+            for value in values {
+                let one = Map::from_iter([(key.clone(), value.clone())]);
+                *value = resolved_settings(&one, folder)?.remove(key).unwrap_or_default();
+            }
+        }
         Ok(experiment)
     }
 
@@ -194,8 +200,9 @@ impl Experiment {
         let twice = |key: &str, names: Vec<String>| {
             let mut seen = BTreeSet::new();
             let again = names.into_iter().find(|name| !seen.insert(file_stem(name)));
-            again
-                .map_or(Ok(()), |name| Err(format!("{key}: `{name}` is given twice (or is the same as a file's name)")))
+            again.map_or(Ok(()), |name| {
+                Err(format!("{key}: `{name}` is given twice, or would have the same file name as another"))
+            })
         };
         if self.arms.len() < 2 {
             return Err(format!("arms: {} given; allowed: at least two, a control and another", self.arms.len()));
@@ -209,7 +216,9 @@ impl Experiment {
         twice("seeds", self.seeds.iter().map(u64::to_string).collect())?;
         twice("budgets", self.budgets.iter().map(BudgetPlan::name).collect())?;
         twice("conditions", self.conditions.keys().cloned().collect())?;
-        if let Some(minutes) = self.budgets.iter().filter_map(BudgetPlan::minutes).find(|minutes| !(*minutes > 0.0)) {
+        if let Some(minutes) =
+            self.budgets.iter().filter_map(BudgetPlan::minutes).find(|minutes| minutes.is_nan() || *minutes <= 0.0)
+        {
             return Err(format!("budgets: {minutes}; allowed: minutes above 0, or `all`"));
         }
         // Smallest first, whatever the order in the file.

@@ -72,7 +72,9 @@ pub enum CompareEvent<'a> {
 /// Whatever is wrong with it or with one of its runs' recipes.
 pub fn planned_runs(path: &Path) -> Result<Vec<String>> {
     let plan = Plan::new(Experiment::read(path)?, Machine { threads: None })?;
-    Ok(plan.jobs(&BTreeMap::new())?.into_iter().map(|job| job.name).collect())
+    let jobs = plan.jobs(&BTreeMap::new())?;
+    plan.prepare(&jobs)?;
+    Ok(jobs.into_iter().map(|job| job.name).collect())
 }
 
 /// Runs an experiment, or what is left of it, and writes its reports.
@@ -93,6 +95,7 @@ pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEv
         at_a_time: jobs_at_a_time,
     };
     let jobs = plan.jobs(&BTreeMap::new())?;
+    plan.prepare(&jobs)?;
     let (arms, budgets) = (plan.experiment.arms.len(), plan.experiment.budgets.len());
     let mut places = Vec::new();
     let mut tries = Vec::new();
@@ -113,6 +116,15 @@ pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEv
         tell(CompareEvent::Ended { run: &job.name, broke, dev: best_dev(&runner.run_folder(job)), seconds });
     };
     let ended = runner.run(&tries, &say)?;
+    let broke = ended.iter().zip(&tries).find_map(|(end, job)| match end {
+        Ended::Broke(why) => Some((job, why)),
+        Ended::Done => None,
+    });
+    if let Some((job, why)) = broke {
+        // With fewer tries for one arm the comparison would not be fair, and a later choice might be another.
+        let message = format!("a try of the search broke, and nothing is compared before all are done: {why}");
+        return Err(Error::Run { path: runner.run_folder(job), message });
+    }
     let (searches, chosen) = choose(&plan, &runner, &places, &tries, &ended);
     let jobs = if chosen.is_empty() { jobs } else { plan.jobs(&chosen)? };
     let ended = runner.run(&jobs, &say)?;

@@ -1,7 +1,7 @@
 //! From an experiment to its runs: each a recipe with settings, all checked before the first one starts.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use klang_corpus::{Conditions, Manifest, Rule, Scalar};
 use rand::seq::SliceRandom;
@@ -11,6 +11,7 @@ use super::experiment::{ArmPlan, ColumnFolds, Experiment, Folds, VariableFolds};
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::hypotheses::file_stem;
+use crate::prepare::Preparation;
 use crate::recipe::{Recipe, Source, SourcePart, setting};
 
 /// The test that a fold by a column holds out.
@@ -35,7 +36,7 @@ pub struct Job {
     pub recipe: Recipe,
 }
 
-/// How the experiment is run, which changes nothing of its results but for rounding.
+/// How the experiment is run. Masks and noise follow the number of threads: results repeat on the same number only.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
     /// Threads of each run; none leaves it to the recipe.
@@ -60,11 +61,51 @@ impl Plan {
     pub fn new(experiment: Experiment, machine: Machine) -> Result<Plan> {
         let mut plan = Plan { experiment, folds: Vec::new(), machine };
         plan.folds = plan.find_folds()?;
-        plan.jobs(&BTreeMap::new())?;
+        let jobs = plan.jobs(&BTreeMap::new())?;
+        plan.check(&jobs)?;
         for arm in 0..plan.experiment.arms.len() {
             plan.tries(arm, 0)?;
         }
         Ok(plan)
+    }
+
+    fn check(&self, jobs: &[Job]) -> Result<()> {
+        let mut names = BTreeSet::new();
+        if let Some(job) = jobs.iter().find(|job| !names.insert(job.name.to_lowercase())) {
+            return Err(self.refuse(format!(
+                "two runs would have the folder `{}`; arms and folds must differ in letters or digits",
+                job.name
+            )));
+        }
+        let Some(first) = jobs.first() else { return Ok(()) };
+        if first.recipe.data.test.is_empty() {
+            return Err(self.refuse(
+                "the recipe has no test to compare on; allowed: data.test with at least one, or folds by a column"
+                    .into(),
+            ));
+        }
+        if let Some(Folds::Variable(VariableFolds { variable, .. })) = &self.experiment.folds {
+            let without = |job: &Job| Recipe { variables: BTreeMap::new(), ..job.recipe.clone() };
+            let other =
+                jobs.iter().find(|job| job.fold != first.fold && job.arm == first.arm && job.budget == first.budget);
+            if other.is_some_and(|other| without(other) == without(first)) {
+                return Err(self
+                    .refuse(format!("folds: the recipe uses no variable `{variable}`; all folds would be the same")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what each arm at each budget reads, on the first seed and fold: manifests, checkpoint, shape.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them, by the run.
+    pub fn prepare(&self, jobs: &[Job]) -> Result<()> {
+        let first = |job: &&Job| job.seed == self.experiment.seeds[0] && job.fold.as_ref() == self.folds.first();
+        for job in jobs.iter().filter(first) {
+            Preparation::new(&job.recipe, &mut ()).map_err(|error| named(self.recipe(), &job.name, error))?;
+        }
+        Ok(())
     }
 
     fn find_folds(&self) -> Result<Vec<String>> {
@@ -171,12 +212,7 @@ impl Plan {
         name.extend(fold.map(|fold| file_stem(fold)));
         name.push(number.map_or(format!("seed-{seed}"), |number| format!("try-{number}")));
         let name = name.join(".");
-        let named = |error: Error| match error {
-            Error::RecipeFile { path, message } => {
-                Error::RecipeFile { path, message: format!("run {name}: {message}") }
-            }
-            error => error,
-        };
+        let named = |error: Error| named(self.recipe(), &name, error);
 
         let mut settings = settings_of(set);
         settings.extend(settings_of(&arms[arm].set));
@@ -198,10 +234,14 @@ impl Plan {
         if number.is_none() && !self.experiment.conditions.is_empty() {
             let mut tests = recipe.data.test.clone();
             for (condition, change) in &self.experiment.conditions {
-                for (test, source) in &recipe.data.test {
+                // A test that has a condition of its own stays as it is.
+                for (test, source) in recipe.data.test.iter().filter(|(_, source)| source.condition().is_none()) {
                     let part =
                         SourcePart { manifest: source.path().clone(), select: source.selection(), condition: *change };
-                    tests.insert(format!("{test}, {condition}"), Source::Part(part));
+                    let name = format!("{test}, {condition}");
+                    if tests.insert(name.clone(), Source::Part(part)).is_some() {
+                        return Err(self.refuse(format!("conditions: the recipe has a test `{name}` already")));
+                    }
                 }
             }
             settings.push(setting("data.test", &json!(tests)));
@@ -231,26 +271,21 @@ impl Plan {
             let select = with(&dev.selection(), &is_not)?;
             settings.push(setting("data.dev", &json!({"manifest": dev.path(), "select": select})));
         }
-        let [source] = recipe.data.train.as_slice() else { return Ok(settings) }; // found_folds saw to it
+        let [source] = recipe.data.train.as_slice() else { return Ok(settings) }; // find_folds saw to it
         let mut tests = recipe.data.test.clone();
-        let select = with(&source.selection(), &is)?;
+        // What else is selected by stays: clips too bad to learn from are too bad to be scored on.
+        let mut select = with(&source.selection(), &is)?;
+        for (other, rule) in &recipe.data.select.0 {
+            select.0.entry(other.clone()).or_insert_with(|| rule.clone());
+        }
         let part = SourcePart { manifest: source.path().clone(), select, condition: Default::default() };
-        tests.insert(HELD_OUT.into(), Source::Part(part));
+        if tests.insert(HELD_OUT.into(), Source::Part(part)).is_some() {
+            return Err(
+                self.refuse(format!("folds: the recipe has a test `{HELD_OUT}` already; the folds are to make it"))
+            );
+        }
         settings.push(setting("data.test", &json!(tests)));
         Ok(settings)
-    }
-
-    /// Every manifest that a run of it reads.
-    pub fn manifests(jobs: &[Job]) -> Vec<PathBuf> {
-        let of = |recipe: &Recipe| -> Vec<PathBuf> {
-            let data = &recipe.data;
-            let sources = data.train.iter().chain(&data.dev).chain(data.test.values());
-            sources.map(|source| source.path().clone()).collect()
-        };
-        let mut all: Vec<PathBuf> = jobs.iter().flat_map(|job| of(&job.recipe)).collect();
-        all.sort();
-        all.dedup();
-        all
     }
 
     /// How an arm differs from the others, as `KEY=VALUE`.
@@ -262,6 +297,14 @@ impl Plan {
     pub fn recipe(&self) -> &Path {
         &self.experiment.recipe
     }
+}
+
+/// An error of a recipe, with the run that it is of.
+fn named(recipe: &Path, run: &str, error: Error) -> Error {
+    if error.is_usage() {
+        return Error::RecipeFile { path: recipe.into(), message: format!("in the run {run}: {error}") };
+    }
+    error
 }
 
 fn settings_of(set: &serde_json::Map<String, Value>) -> Vec<String> {
@@ -299,7 +342,11 @@ mod tests {
             })
             .collect();
         std::fs::write(folder.path().join("all.jsonl"), lines).unwrap();
-        std::fs::write(folder.path().join("base.yaml"), "data: {train: [all.jsonl], dev_share: 0.2}\n").unwrap();
+        std::fs::write(
+            folder.path().join("base.yaml"),
+            "data: {train: [all.jsonl], dev_share: 0.2, test: {all: all.jsonl}}\n",
+        )
+        .unwrap();
         folder
     }
 
@@ -354,7 +401,6 @@ mod tests {
         let noisy = &jobs[0].recipe.data.test["held out, noisy"];
         assert_eq!(noisy.condition().noise_db, Some(10.0));
         assert_eq!(noisy.selection(), jobs[0].recipe.data.test["held out"].selection());
-        assert_eq!(Plan::manifests(&jobs).len(), 1);
     }
 
     #[test]

@@ -8,17 +8,72 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::plan::Job;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::recipe::Recipe;
 use crate::run::Progress;
 
-/// What a run was made by: another experiment's run is never taken for this one's.
+/// What a run was made by, as lines that say where two differ: a run of another recipe, of other data or from another model is
+/// never taken for this experiment's.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Made {
-    recipe: PathBuf,
-    settings: Vec<String>,
+    klang: String,
+    /// The resolved recipe, and `sha256 FILE` of each manifest and of the model that it starts from.
+    lines: Vec<String>,
+}
+
+impl Made {
+    fn by(job: &Job) -> Result<Made> {
+        let mut lines: Vec<String> = job.recipe.to_yaml()?.lines().map(String::from).collect();
+        for path in manifests(&job.recipe).into_iter().chain(model_files(Path::new(&job.recipe.model.init))) {
+            lines.push(format!("{} {}", digest(&path)?, path.display()));
+        }
+        Ok(Made { klang: env!("CARGO_PKG_VERSION").into(), lines })
+    }
+
+    /// The first few lines that only one of them has.
+    fn difference(&self, old: &Made) -> String {
+        let only = |these: &Made, others: &Made, sign: char| -> Vec<String> {
+            let lines = these.lines.iter().chain([&these.klang]);
+            let strangers = lines.filter(|line| !others.lines.contains(line) && **line != others.klang);
+            strangers.take(4).map(|line| format!("{sign} {}", line.trim())).collect()
+        };
+        [only(old, self, '-'), only(self, old, '+')].concat().join("\n  ")
+    }
+}
+
+/// The manifests that a recipe reads.
+pub fn manifests(recipe: &Recipe) -> Vec<PathBuf> {
+    let data = &recipe.data;
+    let sources = data.train.iter().chain(&data.dev).chain(data.test.values());
+    let mut paths: Vec<PathBuf> = sources.map(|source| source.path().clone()).collect();
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+/// The files that make a model in a folder what it is; none for a hub's, which names its revision, and for random weights.
+fn model_files(init: &Path) -> Vec<PathBuf> {
+    let folder = [init.join("best"), init.into()].into_iter().find(|folder| folder.join("config.json").is_file());
+    let Some(folder) = folder else { return if init.is_file() { vec![init.into()] } else { Vec::new() } };
+    let files = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+/// SHA-256 of a file.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn digest(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut sum = Sha256::new();
+    std::io::copy(&mut file, &mut sum).map_err(Error::io(path))?;
+    Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Where runs lie, and what trains them.
@@ -90,17 +145,21 @@ impl Runner {
     /// Whether a run's folder is this experiment's; notes it if it is new.
     fn own(&self, job: &Job) -> Result<()> {
         let note = self.folder.join(format!("{}.made.json", job.name));
-        let made = Made { recipe: self.recipe.clone(), settings: job.settings.clone() };
+        let made = Made::by(job)?;
         if self.run_folder(job).exists() {
-            let text = klang_wav2vec2::checkpoint::read_text(&note, 1 << 20)?;
+            let text = std::fs::read_to_string(&note).unwrap_or_default();
             let old: Option<Made> = serde_json::from_str(&text).ok();
-            if old.as_ref() != Some(&made) {
-                return Err(Error::Run {
-                    path: self.run_folder(job),
-                    message: "it was made by other settings than the experiment has now: choose another folder with --out, or delete this run and its files beside it".into(),
-                });
-            }
-            return Ok(());
+            let difference = match old {
+                Some(old) if old == made => return Ok(()),
+                Some(old) => made.difference(&old),
+                None => format!("{} is missing or damaged", note.display()),
+            };
+            return Err(Error::Run {
+                path: self.run_folder(job),
+                message: format!(
+                    "it was made by something else than the experiment has now (threads count: masks and noise follow them):\n  {difference}\n  choose another folder with --out, or delete this run and its files beside it"
+                ),
+            });
         }
         let text = serde_json::to_string_pretty(&made).map_err(|error| Error::io(&note)(error.into()))?;
         files::write(&note, (text + "\n").as_bytes())

@@ -28,11 +28,13 @@ pub struct Outcome {
     pub pairs: Vec<Pair>,
 }
 
-/// An arm's outcomes on one test at one budget, all folds together: each utterance by (fold, id), with what each seed's run
-/// recognised.
+/// An arm's outcomes on one test at one budget, all folds together: each utterance by (fold, id), with what each run
+/// recognised. Where all folds score the same utterances, these are one unit each, and the folds are runs like the seeds.
 struct Together<'a> {
     /// Seeds of which every fold is there.
     seeds: Vec<u64>,
+    /// Runs of each seed: the folds, where all of them score the same utterances.
+    runs_a_seed: usize,
     utterances: BTreeMap<(Option<&'a str>, &'a str), Vec<&'a Pair>>,
 }
 
@@ -44,14 +46,22 @@ impl<'a> Together<'a> {
             by_seed.entry(outcome.seed).or_default().push(outcome);
         }
         by_seed.retain(|_, folds_of_seed| folds_of_seed.len() == folds.max(1));
+        let ids = |outcome: &'a Outcome| outcome.pairs.iter().map(|pair| pair.id.as_str()).collect::<BTreeSet<_>>();
+        let same = |of: &Vec<&'a Outcome>| of.iter().all(|outcome| ids(outcome) == ids(of[0]));
+        let shared = folds > 1 && by_seed.values().next().is_some_and(same);
+        for outcomes in by_seed.values_mut() {
+            outcomes.sort_by(|a, b| a.fold.cmp(&b.fold));
+        }
         let mut utterances: BTreeMap<_, Vec<&Pair>> = BTreeMap::new();
         for outcome in by_seed.values().flatten() {
             for pair in &outcome.pairs {
-                utterances.entry((outcome.fold.as_deref(), pair.id.as_str())).or_default().push(pair);
+                let fold = outcome.fold.as_deref().filter(|_| !shared);
+                utterances.entry((fold, pair.id.as_str())).or_default().push(pair);
             }
         }
         let seeds: Vec<u64> = by_seed.into_keys().collect();
-        (!seeds.is_empty()).then_some(Together { seeds, utterances })
+        let runs_a_seed = if shared { folds } else { 1 };
+        (!seeds.is_empty()).then_some(Together { seeds, runs_a_seed, utterances })
     }
 
     fn runs(&self, count: fn(&str, &str) -> Counts) -> Vec<UtteranceRuns> {
@@ -62,7 +72,19 @@ impl<'a> Together<'a> {
         self.utterances.values().map(of).collect()
     }
 
-    /// Each seed's word alignments, in the utterances' order.
+    /// Runs of all seeds.
+    fn count(&self) -> usize {
+        self.seeds.len() * self.runs_a_seed
+    }
+
+    /// A seed's WER, mean over its runs.
+    fn wer_of_seed(&self, seed: usize) -> Option<f64> {
+        let runs = seed * self.runs_a_seed..(seed + 1) * self.runs_a_seed;
+        let rates: Option<Vec<f64>> = runs.map(|run| self.wer(run, None)).collect();
+        rates.map(|rates| rates.iter().sum::<f64>() / rates.len() as f64)
+    }
+
+    /// Each run's word alignments, in the utterances' order.
     fn alignments(&self, seed: usize) -> Vec<Vec<Operation>> {
         let words = |text: &'a str| text.split_whitespace().collect::<Vec<_>>();
         let pairs = self.utterances.values().filter_map(|pairs| pairs.get(seed));
@@ -101,7 +123,7 @@ pub fn scores(plan: &Plan, outcomes: &[Outcome]) -> Result<Vec<Scored>> {
             for (arm, arm_plan) in experiment.arms.iter().enumerate() {
                 let own = of(arm);
                 let Some(together) = Together::of(&own, plan.folds.len(), None) else { continue };
-                if together.utterances.values().any(|runs| runs.len() != together.seeds.len()) {
+                if together.utterances.values().any(|runs| runs.len() != together.count()) {
                     return Err(changed(plan, test));
                 }
                 let mut scored = rates(plan, &together)?;
@@ -139,7 +161,12 @@ fn rates(plan: &Plan, together: &Together) -> Result<Scored> {
     };
     let seeds = 0..together.seeds.len();
     let by_fold = plan.folds.iter().filter_map(|fold| {
-        let rates: Option<Vec<f64>> = seeds.clone().map(|seed| together.wer(seed, Some(fold))).collect();
+        let rate = |seed: usize| match together.runs_a_seed {
+            1 => together.wer(seed, Some(fold)),
+            // A seed's runs are in the order of their folds' names.
+            runs => together.wer(seed * runs + plan.folds.iter().filter(|other| *other < fold).count(), None),
+        };
+        let rates: Option<Vec<f64>> = seeds.clone().map(rate).collect();
         rates.map(|rates| (fold.clone(), rates.iter().sum::<f64>() / rates.len() as f64))
     });
     Ok(Scored {
@@ -153,7 +180,7 @@ fn rates(plan: &Plan, together: &Together) -> Result<Scored> {
         wer_difference: None,
         cer_difference: None,
         mapsswe: Vec::new(),
-        by_seed: seeds.clone().filter_map(|seed| together.wer(seed, None)).collect(),
+        by_seed: seeds.clone().filter_map(|seed| together.wer_of_seed(seed)).collect(),
         by_fold: by_fold.collect(),
     })
 }
@@ -191,7 +218,7 @@ fn differ(plan: &Plan, scored: &mut Scored, own: &[&Outcome], control: &[&Outcom
     };
     scored.wer_difference = difference(count_words)?;
     scored.cer_difference = difference(characters)?;
-    for seed in 0..shared.len() {
+    for seed in 0..own.count() {
         let found = mapsswe(&control.alignments(seed), &own.alignments(seed))?;
         scored.mapsswe.push(found.and_then(|found| found.p));
     }
@@ -220,7 +247,7 @@ mod tests {
     use crate::compare::plan::Machine;
 
     fn plan(folder: &Path, more: &str) -> Plan {
-        std::fs::write(folder.join("base.yaml"), "data: {train: [all.jsonl]}\n").unwrap();
+        std::fs::write(folder.join("base.yaml"), "data: {train: [all.jsonl], test: {new: t.jsonl}}\n").unwrap();
         let text = format!("recipe: base.yaml\narms: [{{name: plain}}, {{name: good}}, {{name: same}}]\n{more}");
         std::fs::write(folder.join("experiment.yaml"), text).unwrap();
         let experiment = Experiment::read(&folder.join("experiment.yaml")).unwrap();
@@ -229,11 +256,16 @@ mod tests {
 
     /// Utterances of four words of which `wrong(number)` are wrong.
     fn outcome(arm: usize, fold: Option<&str>, seed: u64, wrong: impl Fn(usize) -> usize) -> Outcome {
+        outcome_of(false, arm, fold, seed, wrong)
+    }
+
+    /// The same, of a test that every fold shares or not.
+    fn outcome_of(shared: bool, arm: usize, fold: Option<&str>, seed: u64, wrong: impl Fn(usize) -> usize) -> Outcome {
         let pair = |number: usize| {
             let words =
                 |wrong: usize| (0..4).map(|word| if word < wrong { "x" } else { "a" }).collect::<Vec<_>>().join(" ");
             Pair {
-                id: format!("u{number}"),
+                id: format!("{}u{number}", if shared { "" } else { fold.unwrap_or_default() }),
                 speaker: fold.map(Into::into),
                 reference: words(0),
                 hypothesis: words(wrong(number)),
@@ -246,7 +278,7 @@ mod tests {
     #[test]
     fn folds_are_one_set_seeds_are_means_and_arms_are_paired() {
         let folder = tempfile::tempdir().unwrap();
-        let more = "seeds: [1, 2]\nset: {variables.who: a}\nfolds: {variable: who, values: [a, b]}\n";
+        let more = "seeds: [1, 2]\nset: {variables.who: a, data.dev: '${who}.jsonl'}\nfolds: {variable: who, values: [a, b]}\n";
         let plan = plan(folder.path(), more);
         let mut outcomes = Vec::new();
         for fold in ["a", "b"] {
@@ -276,9 +308,31 @@ mod tests {
     }
 
     #[test]
+    fn a_test_that_all_folds_share_is_one_set_with_a_run_a_fold() {
+        let folder = tempfile::tempdir().unwrap();
+        let more = "seeds: [1, 2]\nset: {variables.who: a, data.dev: '${who}.jsonl'}\nfolds: {variable: who, values: [b, a]}\n";
+        let plan = plan(folder.path(), more);
+        let mut outcomes = Vec::new();
+        for seed in [1, 2] {
+            for (fold, wrong) in [("a", 1), ("b", 2)] {
+                for arm in [0, 1] {
+                    outcomes.push(outcome_of(true, arm, Some(fold), seed, move |_| wrong + arm));
+                }
+            }
+        }
+        outcomes.iter_mut().flat_map(|outcome| &mut outcome.pairs).for_each(|pair| pair.speaker = None);
+        let scores = scores(&plan, &outcomes).unwrap();
+        let [control, worse] = scores.as_slice() else { panic!("{scores:?}") };
+        assert_eq!((control.utterances, control.wer.rate), (60, 0.375));
+        assert_eq!(control.by_fold, BTreeMap::from([("a".into(), 0.25), ("b".into(), 0.5)]));
+        assert_eq!(control.by_seed, [0.375, 0.375]);
+        assert_eq!((worse.wer_difference.unwrap().difference, worse.mapsswe.len()), (0.25, 4));
+    }
+
+    #[test]
     fn a_seed_counts_only_with_all_its_folds_and_pairs_only_with_the_controls() {
         let folder = tempfile::tempdir().unwrap();
-        let more = "seeds: [1, 2]\nset: {variables.who: a}\nfolds: {variable: who, values: [a, b]}\n";
+        let more = "seeds: [1, 2]\nset: {variables.who: a, data.dev: '${who}.jsonl'}\nfolds: {variable: who, values: [a, b]}\n";
         let plan = plan(folder.path(), more);
         let whole = |arm: usize, seed: u64| ["a", "b"].map(|fold| outcome(arm, Some(fold), seed, |_| seed as usize));
         let mut outcomes: Vec<Outcome> = whole(0, 1).into_iter().chain(whole(1, 1)).chain(whole(1, 2)).collect();

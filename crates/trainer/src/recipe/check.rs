@@ -173,8 +173,8 @@ impl Recipe {
             if !(0.0..=most).contains(&given) {
                 return refuse(key, &given, allowed);
             }
-            let pretrained = !matches!(key, "train.r_drop" | "train.l2_sp.fresh_weight");
-            if pretrained && given > 0.0 && (self.model.init == "random" || self.pretrain.is_some()) {
+            let needs_start = matches!(key, "train.mixout" | "train.l2_sp.weight") && self.model.init == "random";
+            if given > 0.0 && key != "train.r_drop" && (needs_start || self.pretrain.is_some()) {
                 return refuse(
                     key,
                     &given,

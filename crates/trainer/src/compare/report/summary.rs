@@ -79,7 +79,7 @@ fn altogether(results: &Results) -> String {
     let significant: Vec<_> = compared.iter().filter(|(_, difference)| difference.significant()).collect();
     if significant.is_empty() {
         return format!(
-            "Nothing is significant: of {all} in WER to the control, {control}, none has p < 0.05 after Holm’s correction."
+            "Nothing is significant: of {all} in WER to the control, {control}, none has p < 0.05 after Holm’s correction within its budget and test."
         );
     }
     let named = |better: bool| {
