@@ -34,10 +34,14 @@ fn a_run_leaves_recipe_metrics_models_state_and_report() {
             "metrics.jsonl",
             "recipe.yaml",
             "report.html",
-            "state"
+            "state",
+            "tests"
         ],
         "and nothing unfinished"
     );
+    // Dev serves as the test here, and the best model says the same of both.
+    let test = dir.text("runs/a/tests/other-speaker.hypotheses.jsonl");
+    assert_eq!(test, dir.text("runs/a/dev.hypotheses.jsonl"));
     for folder in ["runs/a/best", "runs/a/last"] {
         assert_eq!(dir.names(folder), MODEL, "{folder}");
     }

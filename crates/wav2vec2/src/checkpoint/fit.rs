@@ -92,7 +92,7 @@ impl Checkpoint {
                 }
                 None if no_layer_norm(&tensors, name) => {
                     problems.push(format!(
-                        "{name}: missing: another normalisation stands there that equals no LayerNorm; norm.kind and its keys must be those that it was learnt with"
+                        "{name}: missing: another normalisation stands there that equals no LayerNorm (KL-Norm with a low-rank mean or other statistics, or another kind); model.norm must be what it was learnt with"
                     ));
                 }
                 None => problems.push(format!("{name}: missing")),
