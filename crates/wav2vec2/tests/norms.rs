@@ -118,14 +118,15 @@ fn the_rate_is_what_draws_from_the_posterior_say() {
         let u = normed.hidden.to_kind(Kind::Double);
         // What log σ is follows from the parameters; ε from u.
         let standard = frame.layer_norm([CHANNELS], None::<&Tensor>, None::<&Tensor>, 1e-5, false);
-        let mut log_sigma_value = golden["s"].shallow_clone();
-        if log_sigma == LogSigma::Affine {
-            log_sigma_value += &golden["a"] * &standard;
-        }
-        if sigma_rank > 0 {
-            let inner = standard.matmul(&golden["sigma_v"].tr()).tanh();
-            log_sigma_value += inner.matmul(&golden["sigma_u"].tr());
-        }
+        let affine = match log_sigma {
+            LogSigma::Channel => standard.zeros_like(),
+            LogSigma::Affine => &golden["a"] * &standard,
+        };
+        let low_rank = match sigma_rank {
+            0 => standard.zeros_like(),
+            _ => standard.matmul(&golden["sigma_v"].tr()).tanh().matmul(&golden["sigma_u"].tr()),
+        };
+        let log_sigma_value = &golden["s"] + affine + low_rank;
         let epsilon = (&u - &mean) / log_sigma_value.exp();
         // log q(u) − log r(u); the constants cancel.
         let ratio = &u * &u * 0.5 - &epsilon * &epsilon * 0.5 - &log_sigma_value;
