@@ -68,9 +68,7 @@ fn every_run_is_trained_scored_and_compared() {
     // KL-Norm's noise is small at the start, and all else is the same.
     assert!((first("kl.all.seed-1") / first("plain.all.seed-1") - 1.0).abs() < 0.05);
     assert!(results["missing"].as_array().expect("a list").is_empty());
-    for file in ["report.html", "report.md"] {
-        assert!(dir.text(&format!("out/{file}")).contains("kl"), "{file}");
-    }
+    assert!(dir.text("out/report.html").contains(">kl<") && dir.text("out/report.md").contains("| kl |"));
 }
 
 #[test]

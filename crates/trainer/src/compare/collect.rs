@@ -6,11 +6,11 @@ use klang_ctc::Reduction;
 
 use super::plan::{Job, Plan};
 use super::results::{Arm, ArmRates, Budget, Cost, Learning, LearningPoint, Missing, Results, Search};
-use super::run::{Ended, Runner, digest, manifests};
+use super::run::{Digests, Ended, Runner, manifests};
 use super::scores::{Outcome, scores};
 use crate::error::Result;
 use crate::hypotheses::read_hypotheses;
-use crate::run::{MetricsLine, RunFolder, read_metrics};
+use crate::run::{Evaluated, MetricsLine, RunFolder, evaluated, read_metrics};
 
 /// What results are made of.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Collected<'a> {
     pub runner: &'a Runner,
     /// What was searched.
     pub searches: Vec<Search>,
+    /// Of the files that were read for it so far.
+    pub digests: Digests,
 }
 
 /// A run that is done.
@@ -43,7 +45,7 @@ impl Collected<'_> {
     /// # Errors
     /// A run's files that cannot be read.
     pub fn results(self) -> Result<Results> {
-        let Collected { plan, name, command, jobs, ended, runner, searches } = self;
+        let Collected { plan, name, command, jobs, ended, runner, searches, mut digests } = self;
         let experiment = &plan.experiment;
         let (mut runs, mut missing, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
         for (job, end) in jobs.iter().zip(ended) {
@@ -76,14 +78,15 @@ impl Collected<'_> {
             })
             .collect();
         let paths: BTreeSet<_> = jobs.iter().flat_map(|job| manifests(&job.recipe)).collect();
-        let fingerprint = |path: &std::path::PathBuf| Ok((path.display().to_string(), digest(path)?));
+        let mut fingerprint =
+            |path: &std::path::PathBuf| Ok((path.display().to_string(), digests.of(path)?.to_string()));
         Ok(Results {
             name,
             about: experiment.about.clone(),
             klang: env!("CARGO_PKG_VERSION").into(),
             command,
             compute: compute.into_iter().collect(),
-            fingerprints: paths.iter().map(fingerprint).collect::<Result<_>>()?,
+            fingerprints: paths.iter().map(&mut fingerprint).collect::<Result<_>>()?,
             control: experiment.arms[experiment.control()].name.clone(),
             seeds: experiment.seeds.clone(),
             budgets: budgets(plan, &runs),
@@ -152,20 +155,13 @@ fn curves(plan: &Plan, runs: &[Run]) -> Vec<Learning> {
 /// A run's evaluations by update.
 fn points(run: &Run) -> BTreeMap<u64, LearningPoint> {
     let comparable = run.job.recipe.train.loss_reduction == Reduction::Label;
-    let (mut points, mut losses) = (BTreeMap::new(), Vec::new());
-    for line in &run.lines {
-        match line {
-            MetricsLine::Train { loss, .. } => losses.push(*loss),
-            MetricsLine::Dev { update, behaviour, score, .. } => {
-                let train_loss = mean(std::mem::take(&mut losses)).filter(|_| comparable);
-                let (dev_wer, dev_cer) = (score.wer.unwrap_or(f64::NAN), score.cer.unwrap_or(f64::NAN));
-                let point = LearningPoint { update: *update, train_loss, dev_loss: behaviour.loss, dev_wer, dev_cer };
-                points.insert(*update, point);
-            }
-            _ => {}
-        }
-    }
-    points
+    let point = |evaluated: Evaluated| {
+        let Evaluated { update, train_loss, behaviour, score } = evaluated;
+        let (dev_wer, dev_cer) = (score.wer.unwrap_or(f64::NAN), score.cer.unwrap_or(f64::NAN));
+        let train_loss = train_loss.filter(|_| comparable);
+        (update, LearningPoint { update, train_loss, dev_loss: behaviour.loss, dev_wer, dev_cer })
+    };
+    evaluated(&run.lines).into_iter().map(point).collect()
 }
 
 /// The last rates of each arm's first run at each budget.

@@ -230,6 +230,9 @@ impl Experiment {
             let names: Vec<&str> = self.arms.iter().map(|arm| arm.name.as_str()).collect();
             return Err(format!("control: `{control}`; allowed: an arm's name: {}", names.join(", ")));
         }
+        if !(100..=1_000_000).contains(&self.statistics.draws) {
+            return Err(format!("statistics.draws: {}; allowed: 100 to 1000000", self.statistics.draws));
+        }
         if let Some(SearchPlan { tries }) = self.search {
             if !(1..=1000).contains(&tries) {
                 return Err(format!("search.tries: {tries}; allowed: 1 to 1000"));
@@ -295,6 +298,7 @@ mod tests {
             ("control: none", "an arm's name: plain, kl"),
             ("folds: {variable: v, values: [a]}", "folds.values"),
             ("search: {tries: 0}", "search.tries"),
+            ("statistics: {draws: 0}", "statistics.draws"),
             ("colour: red", "colour"),
         ];
         for (line, said) in cases {

@@ -26,7 +26,7 @@ use plan::{Job, Machine, Plan};
 pub use results::{
     Arm, ArmRates, Budget, Cost, Difference, Interval, Learning, LearningPoint, Missing, Results, Scored, Search, Try,
 };
-use run::{Ended, Runner};
+use run::{Digests, Ended, Runner};
 
 /// How an experiment is run.
 #[derive(Clone, Debug)]
@@ -115,7 +115,8 @@ pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEv
         };
         tell(CompareEvent::Ended { run: &job.name, broke, dev: best_dev(&runner.run_folder(job)), seconds });
     };
-    let ended = runner.run(&tries, &say)?;
+    let mut digests = Digests::default();
+    let ended = runner.run(&tries, &mut digests, &say)?;
     let broke = ended.iter().zip(&tries).find_map(|(end, job)| match end {
         Ended::Broke(why) => Some((job, why)),
         Ended::Done => None,
@@ -127,11 +128,11 @@ pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEv
     }
     let (searches, chosen) = choose(&plan, &runner, &places, &tries, &ended);
     let jobs = if chosen.is_empty() { jobs } else { plan.jobs(&chosen)? };
-    let ended = runner.run(&jobs, &say)?;
+    let ended = runner.run(&jobs, &mut digests, &say)?;
     let name = path.file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy().into_owned());
     let command = settings.command.clone();
-    let collected = Collected { plan: &plan, name, command, jobs: &jobs, ended: &ended, runner: &runner, searches };
-    let results = collected.results()?;
+    let (jobs, ended, runner) = (&jobs, &ended, &runner);
+    let results = Collected { plan: &plan, name, command, jobs, ended, runner, searches, digests }.results()?;
     report::write(&results, &settings.out)?;
     Ok(results)
 }

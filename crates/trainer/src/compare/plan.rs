@@ -63,8 +63,8 @@ impl Plan {
         plan.folds = plan.find_folds()?;
         let jobs = plan.jobs(&BTreeMap::new())?;
         plan.check(&jobs)?;
-        for arm in 0..plan.experiment.arms.len() {
-            plan.tries(arm, 0)?;
+        for budget in 0..plan.experiment.budgets.len() {
+            (0..plan.experiment.arms.len()).try_for_each(|arm| plan.tries(arm, budget).map(|_| ()))?;
         }
         Ok(plan)
     }

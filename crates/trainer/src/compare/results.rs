@@ -123,7 +123,8 @@ pub struct Scored {
     pub wer_difference: Option<Difference>,
     /// The same of CER.
     pub cer_difference: Option<Difference>,
-    /// p of NIST's matched-pairs test on words, seed by seed; none where it is not defined.
+    /// p of NIST's matched-pairs test on words, run by run (a seed's, or a seed's and fold's where folds share a test); none
+    /// where it is not defined.
     pub mapsswe: Vec<Option<f64>>,
     /// WER by seed, in the order of `seeds`.
     pub by_seed: Vec<f64>,
@@ -181,7 +182,7 @@ pub struct Cost {
     pub parameters: u64,
     /// Of these, those that learn.
     pub trainable: u64,
-    /// Processor seconds an update, evaluations included; none where the system does not tell.
+    /// Processor seconds an update, evaluations and the scoring of tests included; none where the system does not tell.
     pub processor_seconds: Option<f64>,
     /// Largest memory of a run, MiB; none where the system does not tell.
     pub peak_mib: Option<f64>,

@@ -1,5 +1,7 @@
 //! Runs an experiment's trainings, several at a time, each in a process of its own: one that breaks loses nothing but itself.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,10 +28,10 @@ struct Made {
 }
 
 impl Made {
-    fn by(job: &Job) -> Result<Made> {
+    fn by(job: &Job, digests: &mut Digests) -> Result<Made> {
         let mut lines: Vec<String> = job.recipe.to_yaml()?.lines().map(String::from).collect();
         for path in manifests(&job.recipe).into_iter().chain(model_files(Path::new(&job.recipe.model.init))) {
-            lines.push(format!("{} {}", digest(&path)?, path.display()));
+            lines.push(format!("{} {}", digests.of(&path)?, path.display()));
         }
         Ok(Made { klang: env!("CARGO_PKG_VERSION").into(), lines })
     }
@@ -60,20 +62,33 @@ fn model_files(init: &Path) -> Vec<PathBuf> {
     let folder = [init.join("best"), init.into()].into_iter().find(|folder| folder.join("config.json").is_file());
     let Some(folder) = folder else { return if init.is_file() { vec![init.into()] } else { Vec::new() } };
     let files = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    let mut files: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
+    // What is written about a model makes it no other.
+    let is_of_model = |path: &PathBuf| path.is_file() && path.extension().is_none_or(|kind| kind != "md");
+    let mut files: Vec<PathBuf> = files.filter(is_of_model).collect();
     files.sort();
     files
 }
 
-/// SHA-256 of a file.
-///
-/// # Errors
-/// A file that cannot be read.
-pub fn digest(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let mut sum = Sha256::new();
-    std::io::copy(&mut file, &mut sum).map_err(Error::io(path))?;
-    Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+/// SHA-256 of files, each read once: hundreds of runs may start from one model of a gigabyte.
+#[derive(Debug, Default)]
+pub struct Digests(BTreeMap<PathBuf, String>);
+
+impl Digests {
+    /// A file's, in hexadecimal.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn of(&mut self, path: &Path) -> Result<&str> {
+        match self.0.entry(path.into()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => {
+                let mut file = File::open(path).map_err(Error::io(path))?;
+                let mut sum = Sha256::new();
+                std::io::copy(&mut file, &mut sum).map_err(Error::io(path))?;
+                Ok(new.insert(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+            }
+        }
+    }
 }
 
 /// Where runs lie, and what trains them.
@@ -108,10 +123,15 @@ impl Runner {
     ///
     /// # Errors
     /// A failing file system; a run that was made by other settings.
-    pub fn run(&self, jobs: &[Job], tell: &(dyn Fn(&Job, &Ended, f64) + Sync)) -> Result<Vec<Ended>> {
+    pub fn run(
+        &self,
+        jobs: &[Job],
+        digests: &mut Digests,
+        tell: &(dyn Fn(&Job, &Ended, f64) + Sync),
+    ) -> Result<Vec<Ended>> {
         files::make_folder(&self.folder)?;
         for job in jobs {
-            self.own(job)?;
+            self.own(job, digests)?;
         }
         let next = AtomicUsize::new(0);
         let ended: Mutex<Vec<Option<Ended>>> = Mutex::new(vec![None; jobs.len()]);
@@ -143,9 +163,9 @@ impl Runner {
     }
 
     /// Whether a run's folder is this experiment's; notes it if it is new.
-    fn own(&self, job: &Job) -> Result<()> {
+    fn own(&self, job: &Job, digests: &mut Digests) -> Result<()> {
         let note = self.folder.join(format!("{}.made.json", job.name));
-        let made = Made::by(job)?;
+        let made = Made::by(job, digests)?;
         if self.run_folder(job).exists() {
             let text = std::fs::read_to_string(&note).unwrap_or_default();
             let old: Option<Made> = serde_json::from_str(&text).ok();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use klang_text::{
-    CompareOptions, Counts, Operation, Pair, UtteranceRuns, align, compare, count_characters, count_words, holm,
+    CompareOptions, Counts, Operation, Pair, UtteranceRuns, align_words, compare, count_characters, count_words, holm,
     mapsswe, mean_rate,
 };
 
@@ -85,15 +85,17 @@ impl<'a> Together<'a> {
     }
 
     /// Each run's word alignments, in the utterances' order.
-    fn alignments(&self, seed: usize) -> Vec<Vec<Operation>> {
-        let words = |text: &'a str| text.split_whitespace().collect::<Vec<_>>();
-        let pairs = self.utterances.values().filter_map(|pairs| pairs.get(seed));
-        pairs.map(|pair| align(&words(&pair.reference), &words(&pair.hypothesis))).collect()
+    fn alignments(&self, run: usize) -> Vec<Vec<Operation>> {
+        let pairs = self.utterances.values().filter_map(|pairs| pairs.get(run));
+        let operations = |pair: &&Pair| {
+            align_words(&pair.reference, &pair.hypothesis).into_iter().map(|word| word.operation).collect()
+        };
+        pairs.map(operations).collect()
     }
 
-    fn wer(&self, seed: usize, fold: Option<&str>) -> Option<f64> {
+    fn wer(&self, run: usize, fold: Option<&str>) -> Option<f64> {
         let of_fold = self.utterances.iter().filter(|((of, _), _)| fold.is_none() || *of == fold);
-        let pairs = of_fold.filter_map(|(_, pairs)| pairs.get(seed));
+        let pairs = of_fold.filter_map(|(_, pairs)| pairs.get(run));
         pairs.map(|pair| count_words(&pair.reference, &pair.hypothesis)).sum::<Counts>().rate()
     }
 }
@@ -218,8 +220,8 @@ fn differ(plan: &Plan, scored: &mut Scored, own: &[&Outcome], control: &[&Outcom
     };
     scored.wer_difference = difference(count_words)?;
     scored.cer_difference = difference(characters)?;
-    for seed in 0..own.count() {
-        let found = mapsswe(&control.alignments(seed), &own.alignments(seed))?;
+    for run in 0..own.count() {
+        let found = mapsswe(&control.alignments(run), &own.alignments(run))?;
         scored.mapsswe.push(found.and_then(|found| found.p));
     }
     Ok(())

@@ -144,8 +144,8 @@ pub fn resolved_settings(set: &Map<String, Value>, folder: &Path) -> Result<Map<
         let mut document = Value::Object(Map::new());
         apply_setting(&mut document, &setting(key, value))?;
         resolve_paths(&mut document, folder);
-        let pointer: String = key.split('.').map(|part| format!("/{part}")).collect();
-        resolved.insert(key.clone(), document.pointer(&pointer).cloned().unwrap_or_default());
+        let leaf = key.split('.').fold(&document, |value, part| &value[part]).clone();
+        resolved.insert(key.clone(), leaf);
     }
     Ok(resolved)
 }

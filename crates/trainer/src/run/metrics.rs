@@ -168,7 +168,7 @@ pub enum MetricsLine {
         update: u64,
         /// Of these, by this process.
         updates: u64,
-        /// Its processor seconds, on all cores together, evaluations included.
+        /// Its processor seconds, on all cores together, evaluations and the scoring of tests included.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         processor_seconds: Option<f64>,
         /// The largest memory that it held, MiB.
@@ -252,6 +252,46 @@ fn numbers_or_null<'de, D: serde::Deserializer<'de>>(
     let lists = BTreeMap::<String, Vec<Option<f32>>>::deserialize(deserializer)?;
     let numbers = |list: Vec<Option<f32>>| list.into_iter().map(|number| number.unwrap_or(f32::NAN)).collect();
     Ok(lists.into_iter().map(|(name, list)| (name, numbers(list))).collect())
+}
+
+/// An evaluation on dev, beside what training came to meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evaluated<'a> {
+    /// Updates done.
+    pub(crate) update: u64,
+    /// Mean training loss over the updates since the evaluation before; none where no line has it.
+    pub(crate) train_loss: Option<f64>,
+    /// How the network behaved on dev.
+    pub(crate) behaviour: &'a Behaviour,
+    /// Dev's score.
+    pub(crate) score: &'a Score,
+}
+
+/// Dev's evaluations in their order.
+pub(crate) fn evaluated(lines: &[MetricsLine]) -> Vec<Evaluated<'_>> {
+    let mut found = Vec::new();
+    // The sum of the losses since the last evaluation, over as many updates; and the update that the last line reached.
+    let (mut sum, mut updates, mut reached) = (0.0, 0, 0);
+    for line in lines {
+        match line {
+            MetricsLine::Train { update, loss, .. } => {
+                // A line is the mean over its updates, and the one before an evaluation may be of fewer than the others.
+                let covered = update.saturating_sub(reached);
+                reached = *update;
+                if loss.is_finite() {
+                    sum += loss * covered as f64;
+                    updates += covered;
+                }
+            }
+            MetricsLine::Dev { update, behaviour, score, .. } => {
+                let train_loss = (updates > 0).then(|| sum / updates as f64);
+                found.push(Evaluated { update: *update, train_loss, behaviour, score });
+                (sum, updates) = (0.0, 0);
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Reads metrics; a last line that a crash cut short is passed over.

@@ -15,6 +15,7 @@ use crate::recipe::Recipe;
 use crate::training::Begin;
 
 pub use metrics::{DataLine, MetricsLine, read_metrics};
+pub(crate) use metrics::{Evaluated, evaluated};
 pub use report::write_report;
 pub use state::{Progress, SavedState};
 

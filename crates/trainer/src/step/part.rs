@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use klang_ctc::{LossBatch, alignment_loss, ctc_loss, even_alignment, greedy};
-use klang_wav2vec2::{Noise, Pass, Recomputed, TrainingPass, Wav2Vec2, add_gradients};
+use klang_wav2vec2::{Features, Noise, Pass, Recomputed, TrainingPass, Wav2Vec2, add_gradients};
 use rand::RngExt;
 use tch::{Kind, Tensor};
 
@@ -173,19 +173,24 @@ impl CtcLearner {
             });
             Ok(())
         };
+        let features = self.frozen.as_ref().map(|frozen| frozen.features(&self.model, batch)).transpose()?;
+        let mut alignments: Option<Vec<Vec<u32>>> = None;
         let mut kept = None;
         let mut first: Option<Tensor> = None;
         for drawn in &drawn {
-            let Recognition { logits, lengths, sites, bottleneck, recomputed } = self.pass(batch, drawn)?;
+            let Recognition { logits, lengths, sites, bottleneck, recomputed } =
+                self.pass(batch, features.as_ref(), drawn)?;
             let loss = reduce(&ctc_loss(&LossBatch { logits: &logits, lengths: &lengths, labels: &labels, blank })?)?;
             part.loss += share * loss.f_double_value(&[])?;
             add(loss, share * (1.0 - common.flat))?;
             if common.flat > 0.0 {
                 let step = self.model.spec.config.samples_per_frame() as usize;
-                let alignments: Vec<Vec<u32>> = (batch.rows.iter().zip(&labels).zip(&lengths))
-                    .map(|((row, labels), &frames)| even_alignment(&row.energies(step, frames), labels, blank))
-                    .collect();
-                add(reduce(&alignment_loss(&logits, &alignments)?)?, share * common.flat)?;
+                let alignments = alignments.get_or_insert_with(|| {
+                    (batch.rows.iter().zip(&labels).zip(&lengths))
+                        .map(|((row, labels), &frames)| even_alignment(&row.energies(step, frames), labels, blank))
+                        .collect()
+                });
+                add(reduce(&alignment_loss(&logits, alignments)?)?, share * common.flat)?;
             }
             let frames = share * lengths.iter().sum::<i64>() as f64 / common.frames as f64;
             if let Some(divergence) = sites.divergence(self.recipe.model.norm.free_bits)?
@@ -217,10 +222,14 @@ impl CtcLearner {
         Ok((objective, kept))
     }
 
-    fn pass(&self, batch: &LoadedBatch, drawn: &TrainingPass) -> Result<Recognition> {
+    /// One pass, from the features of frozen convolutions where they are frozen.
+    fn pass(&self, batch: &LoadedBatch, features: Option<&Features>, drawn: &TrainingPass) -> Result<Recognition> {
         let pass = Pass::Training(drawn);
-        match &self.frozen {
-            Some(frozen) => self.model.forward_features(frozen.features(&self.model, batch)?, pass),
+        match features {
+            Some(Features { hidden, lengths }) => {
+                let features = Features { hidden: hidden.shallow_clone(), lengths: lengths.clone() };
+                self.model.forward_features(features, pass)
+            }
             None => self.model.forward(&batch.waveforms()?, pass),
         }
     }

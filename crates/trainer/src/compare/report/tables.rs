@@ -44,7 +44,7 @@ fn rates(results: &Results, budget: &str, test: &str) -> Option<Block> {
     Table::block(&head, rows.collect())
 }
 
-/// The median over seeds, and in how many of them it is small.
+/// The median over runs, and in how many of them it is small.
 fn mapsswe(scored: &Scored) -> String {
     let known: Vec<f64> = scored.mapsswe.iter().flatten().copied().collect();
     let small = known.iter().filter(|&&p| p < SIGNIFICANT).count();

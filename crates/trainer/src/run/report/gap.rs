@@ -5,7 +5,7 @@ use klang_ctc::Reduction;
 use super::Contents;
 use super::axis::Unit;
 use super::plot::{Curve, Plot};
-use crate::run::MetricsLine;
+use crate::run::{Evaluated, MetricsLine, evaluated};
 
 /// Dev's loss less training's at each evaluation; nothing to draw where the two are not of one unit.
 pub(super) fn gap(contents: &Contents) -> Plot {
@@ -22,30 +22,8 @@ pub(super) fn gap(contents: &Contents) -> Plot {
 
 /// (updates, nats per label) at each evaluation that training lines came before.
 fn gaps(lines: &[MetricsLine]) -> Vec<(u64, f64)> {
-    let mut gaps = Vec::new();
-    // The sum of the losses since the last evaluation, over as many updates; and the update that the last line reached.
-    let (mut sum, mut updates, mut reached) = (0.0, 0, 0);
-    for line in lines {
-        match line {
-            MetricsLine::Train { update, loss, .. } => {
-                // A line is the mean over its updates, and the one before an evaluation may be of fewer than the others.
-                let covered = update.saturating_sub(reached);
-                reached = *update;
-                if loss.is_finite() {
-                    sum += loss * covered as f64;
-                    updates += covered;
-                }
-            }
-            MetricsLine::Dev { update, behaviour, .. } => {
-                if updates > 0 {
-                    gaps.push((*update, behaviour.loss - sum / updates as f64));
-                }
-                (sum, updates) = (0.0, 0);
-            }
-            _ => {}
-        }
-    }
-    gaps
+    let gap = |Evaluated { update, train_loss, behaviour, .. }: Evaluated| Some((update, behaviour.loss - train_loss?));
+    evaluated(lines).into_iter().filter_map(gap).collect()
 }
 
 #[cfg(test)]
