@@ -108,7 +108,7 @@ impl Anchored {
             return Ok(None);
         }
         let _guard = tch::no_grad_guard();
-        let mut penalty = 0.0;
+        let mut penalties = Vec::new();
         for (Parameter { tensor, start, .. }, gradient) in self.parameters.iter().zip(gradients) {
             let (away, weight) = match start {
                 Some(start) => (tensor.f_sub(start)?, weight),
@@ -118,10 +118,14 @@ impl Anchored {
             if weight == 0.0 || !gradient.defined() {
                 continue;
             }
-            penalty += 0.5 * weight * away.f_square()?.f_sum(Kind::Double)?.f_double_value(&[])?;
+            penalties.push(away.f_square()?.f_sum(Kind::Double)?.f_mul_scalar(0.5 * weight)?);
             *gradient = gradient.f_add(&away.f_mul_scalar(weight)?)?;
         }
-        Ok(Some(penalty))
+        // In one sum: a GPU is waited for once.
+        Ok(Some(match penalties.is_empty() {
+            true => 0.0,
+            false => Tensor::f_stack(&penalties, 0)?.f_sum(Kind::Double)?.f_double_value(&[])?,
+        }))
     }
 }
 

@@ -90,14 +90,20 @@ impl SiteSums {
     /// # Errors
     /// libtorch's own.
     pub fn rates(&self) -> Result<Vec<SiteRate>> {
-        let rates =
-            self.0.iter().filter_map(|(&(layer, site), sum)| Some((layer, site, sum.rate.as_ref()?, sum.share)));
-        rates
-            .map(|(layer, site, rate, share)| {
-                let channels = rate.f_div_scalar(share)?.f_to_kind(Kind::Float)?.try_into()?;
-                Ok(SiteRate { layer, site, channels })
-            })
-            .collect()
+        let (mut places, mut rates) = (Vec::new(), Vec::new());
+        for (&place, sum) in &self.0 {
+            if let Some(rate) = &sum.rate {
+                places.push(place);
+                rates.push(rate.f_div_scalar(sum.share)?);
+            }
+        }
+        if rates.is_empty() {
+            return Ok(Vec::new());
+        }
+        // All in one: a GPU is waited for once.
+        let channels: Vec<f32> = Tensor::f_stack(&rates, 0)?.f_to_kind(Kind::Float)?.f_flatten(0, 1)?.try_into()?;
+        let sites = places.into_iter().zip(channels.chunks(channels.len() / rates.len()));
+        Ok(sites.map(|((layer, site), channels)| SiteRate { layer, site, channels: channels.into() }).collect())
     }
 
     /// Has the running estimates of `encoder` follow what its sites saw.

@@ -34,7 +34,8 @@ impl Checkpoint {
     ///
     /// Only these may be missing: the head with [`Head::Fresh`]; a norm's own parameters where the checkpoint has a
     /// LayerNorm (γ and β then come from it), and of another KL-Norm those whose start changes nothing (a; log σ's low-rank
-    /// term; U and V where it has neither); adapters and low-rank factors when it has none at all; what pretraining adds, likewise; the mask
+    /// term; U and V where it has neither); adapters and low-rank factors when it has none at all; what pretraining adds,
+    /// likewise; the mask
     /// embedding. Only these may be extra: the
     /// head with [`Head::Fresh`]; pretraining's quantiser and projections; the mask embedding; what KL-Norm has for log σ
     /// alone, which evaluation never sees, and all of one whose fold a LayerNorm has taken.
