@@ -89,7 +89,7 @@ fn what_cannot_be_is_refused_with_a_hint() {
         ("", "mixout: 1", "train.mixout"),
         ("", "r_drop: 1\n  gradient_checkpointing: true", "train.r_drop"),
         ("bottleneck: {width: 8}\n  keep_head: true", "", "model.keep_head"),
-        ("norm: {kind: group_norm, groups: 3}", "", "norm.groups"),
+        ("norm: {kind: group_norm, groups: 3}", "", "model.norm.groups"),
         ("norm: {kind: batch_norm, momentum: 0}", "", "norm.momentum"),
         ("norm: {kind: kl_norm, cycles: 0}", "", "model.norm.cycles"),
     ];

@@ -27,6 +27,7 @@ fn a_run_leaves_recipe_metrics_models_state_and_report() {
     assert_eq!(
         dir.names("runs/a"),
         [
+            ".lock",
             "best",
             "dev.emissions.jsonl",
             "dev.hypotheses.jsonl",
@@ -163,6 +164,20 @@ fn a_folder_with_a_run_is_not_trained_into_again() {
     let before = dir.bytes("run/metrics.jsonl");
     dir.klang(["train", "recipe.yaml", "--run", "run"]).refused_with(2).says(&["run folder run", "--resume"]);
     assert_eq!(dir.bytes("run/metrics.jsonl"), before);
+}
+
+#[test]
+fn two_processes_never_share_a_run_folder() {
+    let dir = Dir::with_recipe(1);
+    dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
+    let before = dir.bytes("run/metrics.jsonl");
+    let resume = ["train", "recipe.yaml", "--run", "run", "--resume"];
+    let other = std::fs::File::open(dir.path("run/.lock")).expect("a lock");
+    other.try_lock().expect("its process has ended, and the lock with it");
+    dir.klang(resume).refused_with(2).says(&["another `klang train` or `klang pretrain` is at work", "--run DIR"]);
+    assert_eq!(dir.bytes("run/metrics.jsonl"), before);
+    drop(other);
+    dir.klang(resume).succeeds();
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Writing small files whole or not at all.
 
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -74,6 +76,25 @@ pub(crate) fn clear_leftovers(folder: &Path) {
             let path = entry.path();
             let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
         }
+    }
+}
+
+/// A folder's lock. It is its process's, and ends with it, however that ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Lock {
+    _file: Option<Arc<File>>,
+}
+
+/// Keeps other processes out of a folder while the lock lives; `message` is for whoever comes second.
+pub(crate) fn lock(folder: &Path, message: &str) -> Result<Lock> {
+    let path = folder.join(".lock");
+    let file = File::options().create(true).append(true).open(&path).map_err(Error::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: Some(Arc::new(file)) }),
+        Err(TryLockError::WouldBlock) => Err(Error::Run { path: folder.into(), message: message.into() }),
+        // Some network file systems have no locks; a run there is not to be refused for it.
+        Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => Ok(Lock { _file: None }),
+        Err(TryLockError::Error(error)) => Err(Error::io(&path)(error)),
     }
 }
 

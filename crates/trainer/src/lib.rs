@@ -10,6 +10,7 @@ mod compare;
 mod data;
 mod device;
 mod draw;
+mod drawing;
 mod emissions;
 mod error;
 mod evaluate;

@@ -82,8 +82,10 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
         )));
     }
     task.sum_up_features(training.progress.update, observer)?;
+    // What scoring the tests takes is no cost of training.
+    let learning = processor_seconds();
     let tests = task.score_tests(observer)?;
-    training.end()?;
+    training.end(learning)?;
     write_report(&run)?;
     Ok(Outcome {
         updates: training.progress.update,

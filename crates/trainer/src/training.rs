@@ -259,12 +259,12 @@ impl<'a> Training<'a> {
     ///
     /// # Errors
     /// A failing file system.
-    pub fn end(&self) -> Result<()> {
+    pub fn end(&self, processor_seconds: Option<f64>) -> Result<()> {
         let updates = self.progress.update - self.begun;
         let line = MetricsLine::End {
             update: self.progress.update,
             updates,
-            processor_seconds: processor_seconds(),
+            processor_seconds,
             peak_mib: peak_mib(),
         };
         line.append(&self.run.metrics())

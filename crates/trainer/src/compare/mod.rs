@@ -12,7 +12,6 @@ mod run;
 mod scores;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -72,9 +71,8 @@ pub enum CompareEvent<'a> {
 /// Whatever is wrong with it or with one of its runs' recipes.
 pub fn planned_runs(path: &Path) -> Result<Vec<String>> {
     let plan = Plan::new(Experiment::read(path)?, Machine { threads: None })?;
-    let jobs = plan.jobs(&BTreeMap::new())?;
-    plan.prepare(&jobs)?;
-    Ok(jobs.into_iter().map(|job| job.name).collect())
+    plan.prepare(&plan.unsearched)?;
+    Ok(plan.unsearched.into_iter().map(|job| job.name).collect())
 }
 
 /// Runs an experiment, or what is left of it, and writes its reports.
@@ -87,15 +85,17 @@ pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEv
     let threads = settings.threads.map(|threads| (threads / jobs_at_a_time).max(1));
     let plan = Plan::new(Experiment::read(path)?, Machine { threads })?;
     files::make_folder(&settings.out)?;
-    let _lock = lock(&settings.out)?;
+    let _lock = files::lock(
+        &settings.out,
+        "another `klang compare` is at work in it; wait for it, or choose another folder with --out",
+    )?;
     let runner = Runner {
         klang: settings.klang.clone(),
         recipe: plan.recipe().into(),
         folder: settings.out.join("runs"),
         at_a_time: jobs_at_a_time,
     };
-    let jobs = plan.jobs(&BTreeMap::new())?;
-    plan.prepare(&jobs)?;
+    plan.prepare(&plan.unsearched)?;
     let (arms, budgets) = (plan.experiment.arms.len(), plan.experiment.budgets.len());
     let mut places = Vec::new();
     let mut tries = Vec::new();
@@ -107,7 +107,7 @@ pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEv
             }
         }
     }
-    tell(CompareEvent::Begins { runs: jobs.len(), tries: tries.len() });
+    tell(CompareEvent::Begins { runs: plan.unsearched.len(), tries: tries.len() });
     let say = |job: &Job, end: &Ended, seconds: f64| {
         let broke = match end {
             Ended::Done => None,
@@ -127,7 +127,7 @@ pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEv
         return Err(Error::Run { path: runner.run_folder(job), message });
     }
     let (searches, chosen) = choose(&plan, &runner, &places, &tries, &ended);
-    let jobs = if chosen.is_empty() { jobs } else { plan.jobs(&chosen)? };
+    let jobs = if chosen.is_empty() { plan.unsearched.clone() } else { plan.jobs(&chosen)? };
     let ended = runner.run(&jobs, &mut digests, &say)?;
     let name = path.file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy().into_owned());
     let command = settings.command.clone();
@@ -135,21 +135,6 @@ pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEv
     let results = Collected { plan: &plan, name, command, jobs, ended, runner, searches, digests }.results()?;
     report::write(&results, &settings.out)?;
     Ok(results)
-}
-
-/// Keeps another process out of the folder while the lock lives.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(".lock");
-    let file = File::options().create(true).append(true).open(&path).map_err(Error::io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Run {
-            path: folder.into(),
-            message: "another `klang compare` is at work in it; wait for it, or choose another folder with --out"
-                .into(),
-        }),
-        Err(std::fs::TryLockError::Error(error)) => Err(Error::io(&path)(error)),
-    }
 }
 
 /// Dev's WER and CER of a run's best checkpoint.

@@ -50,6 +50,8 @@ pub struct Plan {
     pub experiment: Experiment,
     /// What is held out in turn; empty without folds.
     pub folds: Vec<String>,
+    /// The runs that count, as they are without what a search chooses.
+    pub unsearched: Vec<Job>,
     machine: Machine,
 }
 
@@ -59,10 +61,10 @@ impl Plan {
     /// # Errors
     /// The first recipe that is wrong, by its run; folds of a column that the data do not have.
     pub fn new(experiment: Experiment, machine: Machine) -> Result<Plan> {
-        let mut plan = Plan { experiment, folds: Vec::new(), machine };
+        let mut plan = Plan { experiment, folds: Vec::new(), unsearched: Vec::new(), machine };
         plan.folds = plan.find_folds()?;
-        let jobs = plan.jobs(&BTreeMap::new())?;
-        plan.check(&jobs)?;
+        plan.unsearched = plan.jobs(&BTreeMap::new())?;
+        plan.check(&plan.unsearched)?;
         for budget in 0..plan.experiment.budgets.len() {
             (0..plan.experiment.arms.len()).try_for_each(|arm| plan.tries(arm, budget).map(|_| ()))?;
         }
@@ -83,6 +85,12 @@ impl Plan {
                 "the recipe has no test to compare on; allowed: data.test with at least one, or folds by a column"
                     .into(),
             ));
+        }
+        if let Some(other) = jobs.iter().find(|job| job.recipe.text != first.recipe.text) {
+            return Err(self.refuse(format!(
+                "the runs {} and {} differ in `text`: they would be scored on different references; allowed: one rule for all arms",
+                first.name, other.name
+            )));
         }
         if let Some(Folds::Variable(VariableFolds { variable, .. })) = &self.experiment.folds {
             let without = |job: &Job| Recipe { variables: BTreeMap::new(), ..job.recipe.clone() };
@@ -420,6 +428,16 @@ mod tests {
         let chosen = BTreeMap::from([((1, 0), tries[2].0.clone())]);
         let jobs = plan.jobs(&chosen).unwrap();
         assert_eq!(jobs[1].recipe.model.norm.weight, weights[2].0);
+    }
+
+    #[test]
+    fn arms_of_different_transcripts_are_refused() {
+        let folder = folder();
+        let path = folder.path().join("experiment.yaml");
+        let text = "recipe: base.yaml\narms: [{name: plain}, {name: words, set: {text.units: words}}]\n";
+        std::fs::write(&path, text).unwrap();
+        let message = Plan::new(Experiment::read(&path).unwrap(), Machine { threads: None }).unwrap_err().to_string();
+        assert!(message.contains("plain.seed-1 and words.seed-1 differ in `text`"), "{message}");
     }
 
     #[test]

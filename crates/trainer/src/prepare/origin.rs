@@ -100,6 +100,7 @@ impl Origin {
             .map_err(|error| refuse("", error.to_string(), "a model configuration".into()))?;
         let config = recipe.model.tune.extend(ModelConfig { norm: recipe.model.norm.config(), ..config });
         config.check()?;
+        base.norm.check_kept(&config.norm)?;
         Ok(config)
     }
 }

@@ -86,7 +86,7 @@ pub fn pretrain(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn
     training.greet(begin, task.parts(), observer);
     task.announce(progress.update, observer)?;
     training.run(&mut task, observer)?;
-    training.end()?;
+    training.end(processor_seconds())?;
     write_report(&run)?;
     Ok(Outcome {
         updates: training.progress.update,

@@ -168,7 +168,7 @@ pub enum MetricsLine {
         update: u64,
         /// Of these, by this process.
         updates: u64,
-        /// Its processor seconds, on all cores together, evaluations and the scoring of tests included.
+        /// Its processor seconds, on all cores together, evaluations on dev included, the scoring of tests not.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         processor_seconds: Option<f64>,
         /// The largest memory that it held, MiB.

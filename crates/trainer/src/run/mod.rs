@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use klang_hub::ModelName;
 
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Lock};
 use crate::hypotheses::file_stem;
 use crate::recipe::Recipe;
 use crate::training::Begin;
@@ -23,13 +23,19 @@ pub use state::{Progress, SavedState};
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Of a run that is begun or continued.
+    _lock: Option<Lock>,
 }
+
+/// For whoever comes second.
+const AT_WORK: &str =
+    "another `klang train` or `klang pretrain` is at work in it; wait for it, or start another run with --run DIR";
 
 impl RunFolder {
     /// A fresh run folder, with the resolved recipe in it.
     ///
     /// # Errors
-    /// A folder that holds a run already.
+    /// A folder that holds a run already, or in which another process is at work.
     pub fn create(path: &Path, recipe: &Recipe) -> Result<RunFolder> {
         if path.join("recipe.yaml").exists() {
             let message =
@@ -37,7 +43,7 @@ impl RunFolder {
             return Err(Error::Run { path: path.into(), message });
         }
         files::make_folder(path)?;
-        let run = RunFolder { path: path.into() };
+        let run = RunFolder { path: path.into(), _lock: Some(files::lock(path, AT_WORK)?) };
         files::write(&run.recipe(), recipe.to_yaml()?.as_bytes())?;
         Ok(run)
     }
@@ -60,9 +66,10 @@ impl RunFolder {
     /// A run folder to continue, whose recipe must be the given one; what a killed process was writing is removed.
     ///
     /// # Errors
-    /// A folder that holds no run or no state, or a run of another recipe, with the lines that differ.
+    /// A folder that holds no run or no state, or a run of another recipe, with the lines that differ; one in which another
+    /// process is at work.
     pub fn resume(path: &Path, recipe: &Recipe) -> Result<RunFolder> {
-        let run = RunFolder { path: path.into() };
+        let mut run = RunFolder::at(path);
         let refuse = |message: String| Error::Run { path: path.into(), message };
         if !run.recipe().exists() {
             return Err(refuse("no run is in it to resume; leave --resume out to start one".into()));
@@ -86,6 +93,7 @@ impl RunFolder {
                 lines.join("\n  ")
             )));
         }
+        run._lock = Some(files::lock(path, AT_WORK)?);
         files::clear_leftovers(path);
         Ok(run)
     }
@@ -93,7 +101,7 @@ impl RunFolder {
     /// The run folder that a path names, itself or by one of its models, if there is one.
     pub fn around(path: &Path) -> Option<RunFolder> {
         let folders = [Some(path), path.parent()].into_iter().flatten();
-        let mut runs = folders.map(|folder| RunFolder { path: folder.into() });
+        let mut runs = folders.map(RunFolder::at);
         runs.find(|run| run.recipe().is_file() && [&run.path, &run.best(), &run.last()].iter().any(|own| *own == path))
     }
 
@@ -110,7 +118,7 @@ impl RunFolder {
 
     /// A folder that is taken for one.
     pub fn at(path: &Path) -> RunFolder {
-        RunFolder { path: path.into() }
+        RunFolder { path: path.into(), _lock: None }
     }
 
     /// The folder.

@@ -80,15 +80,15 @@ impl Placement<'_> {
     /// Checks it for a model of `layers` blocks.
     fn check(&self, layers: usize) -> Result<()> {
         if self.sites.is_empty() {
-            return refuse("norm.sites", "empty", "at least one of attention, feed_forward, encoder");
+            return refuse("model.norm.sites", "empty", "at least one of attention, feed_forward, encoder");
         }
         if let Layers::Listed(listed) = self.layers {
             let inside = self.sites.iter().any(|&site| site != Site::Encoder);
             if let Some(layer) = listed.iter().find(|&&layer| layer >= layers) {
-                return refuse("norm.layers", layer, &format!("block numbers 0 to {}", layers - 1));
+                return refuse("model.norm.layers", layer, &format!("block numbers 0 to {}", layers - 1));
             }
             if listed.is_empty() && inside {
-                return refuse("norm.layers", "empty", "`all`, or at least one block number");
+                return refuse("model.norm.layers", "empty", "`all`, or at least one block number");
             }
         }
         Ok(())
@@ -144,17 +144,43 @@ impl NormConfig {
         match self {
             NormConfig::LayerNorm => Ok(()),
             NormConfig::KlNorm(config) if config.rank > 0 => {
-                Err("KL-Norm with a low-rank mean (norm.rank) is no LayerNorm and cannot be folded")
+                Err("KL-Norm with a low-rank mean (model.norm.rank) is no LayerNorm and cannot be folded")
             }
             NormConfig::KlNorm(config) if config.statistics != Statistics::Layer => Err(
-                "KL-Norm over other statistics than a frame's (norm.statistics) is no LayerNorm and cannot be folded",
+                "KL-Norm over other statistics than a frame's (model.norm.statistics) is no LayerNorm and cannot be folded",
             ),
             NormConfig::KlNorm(_) => Ok(()),
             NormConfig::BatchNorm(_)
             | NormConfig::InstanceNorm(_)
             | NormConfig::GroupNorm(_)
-            | NormConfig::RmsNorm(_) => Err("this normalisation (norm.kind) is no LayerNorm and cannot be folded"),
+            | NormConfig::RmsNorm(_) => {
+                Err("this normalisation (model.norm.kind) is no LayerNorm and cannot be folded")
+            }
         }
+    }
+
+    /// Checks that what a model learnt under this normalisation is not read under another whose parameters have the same
+    /// names: γ and β over other statistics are another network.
+    ///
+    /// # Errors
+    /// The key that must stay.
+    pub fn check_kept(&self, next: &NormConfig) -> Result<()> {
+        let (Some(was), Some(is)) = (self.statistics(), next.statistics()) else { return Ok(()) };
+        let same_names = matches!(self, NormConfig::KlNorm(_)) == matches!(next, NormConfig::KlNorm(_));
+        if self.folds().is_ok() || !same_names || was == is {
+            return Ok(());
+        }
+        let (given, allowed) = (describe(is), describe(was));
+        refuse("model.norm", given, &format!("{allowed}, which the model to start from was learnt with"))
+    }
+
+    /// Over what it takes its statistics, and in how many groups; none for LayerNorm.
+    fn statistics(&self) -> Option<(Statistics, Option<i64>)> {
+        let (statistics, groups) = match (self, self.plain()) {
+            (NormConfig::KlNorm(config), _) => (config.statistics, config.groups),
+            (_, plain) => plain.map(|(statistics, config)| (statistics, config.groups))?,
+        };
+        Some((statistics, (statistics == Statistics::Group).then_some(groups)))
     }
 
     /// The share of the newest update in running estimates.
@@ -181,13 +207,13 @@ impl NormConfig {
     pub(crate) fn check(&self, layers: usize, width: i64) -> Result<()> {
         let (placement, statistics, groups, momentum) = match (self, self.plain()) {
             (NormConfig::KlNorm(config), _) => {
-                for (key, rank) in [("norm.rank", config.rank), ("norm.sigma_rank", config.sigma_rank)] {
+                for (key, rank) in [("model.norm.rank", config.rank), ("model.norm.sigma_rank", config.sigma_rank)] {
                     if !(0..=1024).contains(&rank) {
                         return refuse(key, rank, "0 (none) to 1024");
                     }
                 }
                 if !(config.sigma_init > 0.0 && config.sigma_init <= 1.0) {
-                    return refuse("norm.sigma_init", config.sigma_init, "above 0, at most 1");
+                    return refuse("model.norm.sigma_init", config.sigma_init, "above 0, at most 1");
                 }
                 (config.placement(), config.statistics, config.groups, config.momentum)
             }
@@ -195,10 +221,10 @@ impl NormConfig {
             (_, None) => return Ok(()),
         };
         if statistics == Statistics::Group && (groups < 1 || width % groups != 0) {
-            return refuse("norm.groups", groups, &format!("a divisor of the width, {width}"));
+            return refuse("model.norm.groups", groups, &format!("a divisor of the width, {width}"));
         }
         if statistics == Statistics::Batch && !(momentum > 0.0 && momentum <= 1.0) {
-            return refuse("norm.momentum", momentum, "above 0, at most 1");
+            return refuse("model.norm.momentum", momentum, "above 0, at most 1");
         }
         placement.check(layers)
     }
@@ -216,6 +242,11 @@ impl NormConfig {
             _ => Ok(Norm::Layer(LayerNorm::new(path, channels, epsilon)?)),
         }
     }
+}
+
+fn describe((statistics, groups): (Statistics, Option<i64>)) -> String {
+    let groups = groups.map(|groups| format!(", {groups} groups")).unwrap_or_default();
+    format!("statistics {statistics:?}{groups}").to_lowercase()
 }
 
 /// The part of a parameter's name that says it is KL-Norm's own.
@@ -288,6 +319,28 @@ impl Norm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_learnt_over_other_statistics_is_not_read_silently() {
+        let plain = PlainNormConfig::default;
+        let kl = |statistics| NormConfig::KlNorm(KlNormConfig { statistics, ..KlNormConfig::default() });
+        let groups = |groups| NormConfig::GroupNorm(PlainNormConfig { groups, ..plain() });
+        let refused = [
+            (NormConfig::RmsNorm(plain()), NormConfig::InstanceNorm(plain()), "statistics rms"),
+            (groups(4), groups(8), "statistics group, 4 groups"),
+            (kl(Statistics::Instance), kl(Statistics::Layer), "statistics instance"),
+        ];
+        for (was, is, said) in refused {
+            let message = was.check_kept(&is).unwrap_err().to_string();
+            assert!(message.contains("model.norm") && message.contains(said), "{message}");
+            was.check_kept(&was).unwrap();
+        }
+        // From a LayerNorm, and from what folds into one, every kind may start.
+        for from in [NormConfig::LayerNorm, kl(Statistics::Layer)] {
+            from.check_kept(&kl(Statistics::Instance)).unwrap();
+            from.check_kept(&NormConfig::RmsNorm(plain())).unwrap();
+        }
+    }
 
     #[test]
     fn a_norms_own_names_split_into_site_and_part() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::canvas::Svg;
+use crate::drawing::Svg;
 
 /// A part of a report.
 pub(super) enum Block {

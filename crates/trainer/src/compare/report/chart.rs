@@ -1,7 +1,6 @@
 //! A line chart of arms, with its legend in it.
 
-use super::canvas::{Anchor, GRID, SOFT, Svg, width};
-use super::look::Look;
+use crate::drawing::{Anchor, GRID, Look, SOFT, Svg, width};
 use crate::run::report::{Axis, Unit, drawable};
 
 const WIDTH: f64 = 560.0;

@@ -7,7 +7,6 @@
 
 mod block;
 mod budgets;
-mod canvas;
 mod chart;
 mod costs;
 #[cfg(test)]

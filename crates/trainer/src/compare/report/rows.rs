@@ -1,7 +1,6 @@
 //! A panel of rows: an arm's value with its interval on a common axis, and what is to be said of it behind.
 
-use super::canvas::{Anchor, GRID, INK, SOFT, Svg};
-use super::look::Look;
+use crate::drawing::{Anchor, GRID, INK, Look, SOFT, Svg};
 use crate::run::report::{Axis, drawable};
 
 const WIDTH: f64 = 660.0;

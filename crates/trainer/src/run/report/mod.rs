@@ -8,7 +8,6 @@ mod gap;
 mod html;
 mod page;
 mod plot;
-mod raster;
 mod spectrograms;
 mod tables;
 
@@ -136,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run <i>7");
         std::fs::create_dir(&path).unwrap();
-        let run = RunFolder { path };
+        let run = RunFolder::at(&path);
         std::fs::write(run.recipe(), yaml).unwrap();
         lines.iter().for_each(|line| line.append(&run.metrics()).unwrap());
         write_report(&run).unwrap();
@@ -224,7 +223,7 @@ mod tests {
     #[test]
     fn a_run_that_has_only_begun_has_a_page() {
         let folder = tempfile::tempdir().unwrap();
-        let run = RunFolder { path: folder.path().into() };
+        let run = RunFolder::at(folder.path());
         write_report(&run).unwrap();
         assert!(std::fs::read_to_string(run.report()).unwrap().contains("not been evaluated"));
         std::fs::write(run.metrics(), "").unwrap();

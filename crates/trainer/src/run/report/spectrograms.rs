@@ -1,7 +1,7 @@
 //! Some utterances of dev as spectrograms, with the labels that the best model emits drawn over them.
 
 use super::html::{escape, share};
-use super::raster::Raster;
+use crate::drawing::Raster;
 use crate::emissions::{EmissionPath, EmittedLabel};
 
 /// The view box, and where in it the spectrogram begins and ends at most.

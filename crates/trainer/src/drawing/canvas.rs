@@ -4,22 +4,22 @@ use super::look::{Look, Marker};
 use crate::run::report::escape;
 
 /// What is to be read.
-pub(super) const INK: &str = "#1b1f24";
+pub(crate) const INK: &str = "#1b1f24";
 /// What explains it.
-pub(super) const SOFT: &str = "#565e69";
+pub(crate) const SOFT: &str = "#565e69";
 /// Lines behind it.
-pub(super) const GRID: &str = "#dfe3e8";
+pub(crate) const GRID: &str = "#dfe3e8";
 
 /// Where a text begins from its place.
 #[derive(Clone, Copy)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     Start,
     Middle,
     End,
 }
 
 /// A drawing.
-pub(super) struct Svg {
+pub(crate) struct Svg {
     width: f64,
     height: f64,
     /// What it shows, for whoever cannot see it; plain text.
@@ -29,17 +29,17 @@ pub(super) struct Svg {
 
 impl Svg {
     /// A white sheet.
-    pub(super) fn new(width: f64, height: f64, label: String) -> Svg {
+    pub(crate) fn new(width: f64, height: f64, label: String) -> Svg {
         Svg { width, height, label, body: String::new() }
     }
 
     /// The drawing as an element of an HTML page.
-    pub(super) fn inline(&self) -> String {
+    pub(crate) fn inline(&self) -> String {
         self.element("")
     }
 
     /// The drawing as a file.
-    pub(super) fn file(&self) -> String {
+    pub(crate) fn file(&self) -> String {
         self.element(" xmlns=\"http://www.w3.org/2000/svg\"")
     }
 
@@ -54,20 +54,20 @@ impl Svg {
     }
 
     /// Elements as they are.
-    pub(super) fn push(&mut self, elements: &str) {
+    pub(crate) fn push(&mut self, elements: &str) {
         self.body += elements;
     }
 
     /// A solid line.
-    pub(super) fn line(&mut self, from: [f64; 2], to: [f64; 2], colour: &str, width: f64) {
+    pub(crate) fn line(&mut self, from: [f64; 2], to: [f64; 2], colour: &str, width: f64) {
         self.body += &format!(
             "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\" stroke-width=\"{width}\"/>\n",
             from[0], from[1], to[0], to[1]
         );
     }
 
-    /// A line through points, in an arm's look.
-    pub(super) fn curve(&mut self, points: &[[f64; 2]], look: &Look) {
+    /// A line through points, in a series' look.
+    pub(crate) fn curve(&mut self, points: &[[f64; 2]], look: &Look) {
         let points: Vec<String> = points.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
         let dash = if look.dash.is_empty() { String::new() } else { format!(" stroke-dasharray=\"{}\"", look.dash) };
         self.body += &format!(
@@ -77,8 +77,8 @@ impl Svg {
         );
     }
 
-    /// An arm's marker, hollow or filled.
-    pub(super) fn marker(&mut self, at: [f64; 2], look: &Look, filled: bool) {
+    /// A series' marker, hollow or filled.
+    pub(crate) fn marker(&mut self, at: [f64; 2], look: &Look, filled: bool) {
         let shape = match look.marker {
             Marker::Circle => "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
             Marker::Square => "M-3.7-3.7h7.4v7.4h-7.4z",
@@ -98,17 +98,17 @@ impl Svg {
     }
 
     /// Plain text.
-    pub(super) fn text(&mut self, at: [f64; 2], anchor: Anchor, colour: &str, text: &str) {
+    pub(crate) fn text(&mut self, at: [f64; 2], anchor: Anchor, colour: &str, text: &str) {
         self.words(at, anchor, &format!("fill=\"{colour}\""), &xml(text));
     }
 
     /// Plain text that stands out.
-    pub(super) fn strong(&mut self, at: [f64; 2], anchor: Anchor, text: &str) {
+    pub(crate) fn strong(&mut self, at: [f64; 2], anchor: Anchor, text: &str) {
         self.words(at, anchor, &format!("fill=\"{INK}\" font-weight=\"600\""), &xml(text));
     }
 
     /// Plain text that may be long: what does not fit into `room` is cut, and shown whole where the pointer rests.
-    pub(super) fn fitted(&mut self, at: [f64; 2], anchor: Anchor, colour: &str, text: &str, room: f64) {
+    pub(crate) fn fitted(&mut self, at: [f64; 2], anchor: Anchor, colour: &str, text: &str, room: f64) {
         let short = shortened(text, room);
         let whole = if short == text { String::new() } else { format!("<title>{}</title>", xml(text)) };
         self.words(at, anchor, &format!("fill=\"{colour}\""), &(xml(&short) + &whole));
@@ -130,7 +130,7 @@ fn xml(text: &str) -> String {
 }
 
 /// About how wide a text is at the size of drawings: fonts differ, so rather too much than too little.
-pub(super) fn width(text: &str) -> f64 {
+pub(crate) fn width(text: &str) -> f64 {
     let one = |letter: char| match letter {
         'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' => 4.0,
         'm' | 'w' | 'M' | 'W' | '@' | '%' => 10.5,
