@@ -1,4 +1,7 @@
-"""Compares klang with transformers, ONNX Runtime and CTranslate2. Started by `run`, which makes the environment."""
+"""Compares klang with transformers, ONNX Runtime and CTranslate2, and its transcripts with what reads them.
+
+Started by `run`, which makes the environment.
+"""
 
 import argparse
 import logging
@@ -13,7 +16,7 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 WORK = pathlib.Path(__file__).resolve().parents[2] / "target/interop/work"
-PARTS = ["in", "base", "out", "pretrain", "tools"]
+PARTS = ["in", "base", "out", "pretrain", "tools", "transcripts"]
 
 
 def options(families):
@@ -33,6 +36,7 @@ def main():
     import pretraining
     import report
     import tools
+    import transcripts
     from families import FAMILIES
 
     chosen = options(list(FAMILIES))
@@ -44,6 +48,10 @@ def main():
     WORK.mkdir(parents=True)
     print(f"{os.environ['KLANG']} against transformers {transformers.__version__}, torch {torch.__version__}")
 
+    if "transcripts" in parts:
+        transcripts.compare()
+    if parts == ["transcripts"]:
+        return report.finish()
     models = inward.families(WORK, families, compare_them="in" in parts)
     if "in" in parts and "wav2vec2-base" in models:
         inward.all_layouts(WORK, models["wav2vec2-base"])
