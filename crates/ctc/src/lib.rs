@@ -1,11 +1,14 @@
-//! Connectionist temporal classification (Graves et al. 2006): head, loss, feasibility, flat start, greedy decoding.
+//! Connectionist temporal classification (Graves et al. 2006): head, loss, feasibility, flat start, decoding, alignment.
 
+mod align;
+pub mod beam;
 mod bottleneck;
 mod flat_start;
 mod greedy;
 mod head;
 mod loss;
 
+pub use align::{AlignedLabel, Alignment, align};
 pub use bottleneck::Bottleneck;
 pub use flat_start::{alignment_loss, even_alignment};
 pub use greedy::{GreedyPath, greedy};
