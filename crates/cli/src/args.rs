@@ -1,9 +1,14 @@
 //! What may be typed.
 
+pub mod decoding;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use klang_trainer::{DeviceChoice, PrecisionChoice};
+use klang_transcript::Format;
+
+use self::decoding::{DecodingArguments, LmArguments, TuneArguments};
 
 /// Fine-tune Wav2Vec2 for speech recognition where transcribed speech is scarce.
 #[derive(Debug, Parser)]
@@ -49,14 +54,24 @@ pub enum Command {
     Compare(CompareArguments),
     /// Compute WER and CER of a model on manifests
     #[command(
-        after_help = "Examples:\n  klang evaluate runs/digits data/digits/test.jsonl\n  klang evaluate runs/digits test.jsonl test-flite.jsonl --out results --json"
+        after_help = "Examples:\n  klang evaluate runs/digits data/digits/test.jsonl\n  klang evaluate runs/digits test.jsonl test-flite.jsonl --out results --json\n  klang evaluate runs/digits test.jsonl --lm mine.arpa"
     )]
     Evaluate(EvaluateArguments),
     /// Transcribe audio files
     #[command(
-        after_help = "Examples:\n  klang transcribe runs/digits recording.wav\n  klang transcribe runs/digits field/*.mp3 --format json --out transcripts"
+        after_help = "Examples:\n  klang transcribe runs/digits recording.wav\n  klang transcribe runs/digits field/*.mp3 --format eaf --out transcripts\n  klang transcribe runs/digits recording.wav --lm mine.arpa --format json --n-best 5"
     )]
     Transcribe(TranscribeArguments),
+    /// Make a language model from text
+    #[command(
+        after_help = "Interpolated modified Kneser-Ney, as KenLM's lmplz makes it. The text is brought under the rule of the model's transcripts (--model), so that both write alike.\n\nExamples:\n  klang lm train.jsonl stories.txt --out mine.arpa\n  klang lm train.jsonl --model runs/mine --order 4 --held-out dev.jsonl --test test.jsonl --out mine.arpa.gz\n  klang lm train.jsonl --units characters --out letters.arpa"
+    )]
+    Lm(LmArguments),
+    /// Find how much a language model should count, on development data, and keep it with the model
+    #[command(
+        after_help = "The LM's weight and the score of a word are searched for the least errors on MANIFEST; the confidence of words is calibrated there. Both are kept in the model's folder with a copy of the language model, and `klang evaluate` and `klang transcribe` go by them from then on.\n\nExamples:\n  klang tune runs/mine dev.jsonl --lm mine.arpa\n  klang tune runs/mine dev.jsonl --lm letters.arpa --by cer --dry-run"
+    )]
+    Tune(TuneArguments),
     /// Compute WER of two text files, matched by id
     #[command(
         after_help = "REFERENCES and HYPOTHESES are manifests (id, text) as JSON lines, CSV or TSV, Kaldi text files, or NIST .trn files.\n\nExamples:\n  klang score references.trn hypotheses.trn\n  klang score test.jsonl hypotheses.jsonl --json"
@@ -214,15 +229,9 @@ pub struct EvaluateArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     pub batch_seconds: f64,
     #[command(flatten)]
+    pub decoding: DecodingArguments,
+    #[command(flatten)]
     pub compute: ComputeArguments,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TranscriptFormat {
-    /// The text alone
-    Txt,
-    /// One JSON object: audio, text, duration
-    Json,
 }
 
 #[derive(Debug, Args)]
@@ -232,12 +241,18 @@ pub struct TranscribeArguments {
     /// Audio files: WAV, FLAC, MP3, Ogg Vorbis
     #[arg(required = true)]
     pub audio: Vec<PathBuf>,
-    /// What to write
-    #[arg(long, value_enum, default_value_t = TranscriptFormat::Txt)]
-    pub format: TranscriptFormat,
+    /// txt: the text alone; json: segments, words, times, confidence; srt, vtt: subtitles; ctm: NIST's; textgrid: Praat's;
+    /// eaf: ELAN's
+    #[arg(long, value_name = "FORMAT", default_value = "txt")]
+    pub format: Format,
+    /// What else each recording may have been, so many texts, in json: of a beam search
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub n_best: u16,
     /// Write a file for each audio file there, instead of printing
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub decoding: DecodingArguments,
     #[command(flatten)]
     pub compute: ComputeArguments,
 }

@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use klang_trainer::{Compute, ModelSource, find_model};
+use klang_trainer::{Compute, DecodeMethod, DecodeSettings, ModelSource, find_model};
 
+use crate::args::decoding::DecodingArguments;
 use crate::args::{ComputeArguments, ModelArguments};
 use crate::console::{Console, clock};
 
@@ -77,6 +78,54 @@ pub fn compute(arguments: &ComputeArguments) -> Result<Compute> {
 /// Finds the model that a command means.
 pub fn model(arguments: &ModelArguments) -> Result<ModelSource> {
     Ok(find_model(&arguments.model, arguments.language.as_deref(), &mut Console::new())?)
+}
+
+/// Nats of a hot word that has none of its own.
+const HOT_WORD: f64 = 5.0;
+
+/// How a model's output is to be read: as its folder says, with what was typed on top.
+pub fn decoding(arguments: &DecodingArguments, model: &ModelSource) -> Result<DecodeSettings> {
+    let of_model = DecodeSettings::of_model(&model.path)?;
+    if arguments.greedy {
+        return Ok(DecodeSettings { method: DecodeMethod::Greedy, ..of_model });
+    }
+    let DecodingArguments { beam, lm, lm_weight, word_score, unknown_score, words, hot_words, .. } = arguments;
+    let mut settings = of_model.clone();
+    settings.width = beam.map_or(settings.width, usize::from);
+    settings.lm = lm.clone().or(settings.lm);
+    settings.lm_weight = lm_weight.unwrap_or(settings.lm_weight);
+    settings.word_score = word_score.unwrap_or(settings.word_score);
+    settings.unknown_score = unknown_score.unwrap_or(settings.unknown_score);
+    settings.words = words.map_or(settings.words, Into::into);
+    if let Some(path) = hot_words {
+        settings.hot_words = read_hot_words(path)?;
+    }
+    if beam.is_some() || settings != of_model {
+        settings.method = DecodeMethod::Beam;
+    }
+    settings.check()?;
+    Ok(settings)
+}
+
+fn read_hot_words(path: &Path) -> Result<BTreeMap<String, f64>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut words = BTreeMap::new();
+    for (line, number) in text.lines().zip(1..) {
+        let (phrase, weight) = line.split_once('\t').unwrap_or((line, ""));
+        if phrase.trim().is_empty() {
+            continue;
+        }
+        let wrong = || {
+            let place = format!("{}, line {number}", path.display());
+            Usage(format!("{place}: `{weight}` is no number of nats; allowed: PHRASE, or PHRASE, a tab and a number"))
+        };
+        let weight = if weight.trim().is_empty() { HOT_WORD } else { weight.trim().parse().map_err(|_| wrong())? };
+        words.insert(phrase.trim().to_owned(), weight);
+    }
+    if words.is_empty() {
+        return Err(Usage(format!("{}: no words in it; one a line is expected", path.display())).into());
+    }
+    Ok(words)
 }
 
 /// A file in `folder` for each audio file, named after it; two of one name would overwrite each other, and are refused.

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use crossbeam_channel::{Receiver, bounded};
 use tch::Tensor;
 
+use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::in_order::InOrder;
 use crate::model::Recogniser;
-use crate::transcribe::{Prepared, Transcript, caught, prepare};
+use crate::transcribe::{Heard, Prepared, caught, heard, prepare};
 
 /// Seconds of audio in a batch, padding included: some 2 GB of activations for Base in bf16.
 const BATCH_SECONDS: f64 = 120.0;
@@ -27,7 +28,8 @@ impl Recogniser {
     pub(crate) fn transcribe_batched<E: From<Error>>(
         &self,
         paths: &[PathBuf],
-        take: impl FnMut(usize, Result<Transcript>) -> std::result::Result<(), E>,
+        decoder: &Decoder,
+        take: impl FnMut(usize, Result<Heard>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let mut order = InOrder::new(take);
         let spec = &self.spec;
@@ -61,10 +63,10 @@ impl Recogniser {
                 }
                 if seconds >= GROUP_SECONDS {
                     seconds = 0.0;
-                    self.group(std::mem::take(&mut group), &mut |place, result| order.put(place, result))?;
+                    self.group(std::mem::take(&mut group), decoder, &mut |place, result| order.put(place, result))?;
                 }
             }
-            self.group(group, &mut |place, result| order.put(place, result))
+            self.group(group, decoder, &mut |place, result| order.put(place, result))
         })
     }
 
@@ -72,7 +74,8 @@ impl Recogniser {
     fn group<E>(
         &self,
         files: Vec<(usize, Prepared)>,
-        put: &mut dyn FnMut(usize, Result<Transcript>) -> std::result::Result<(), E>,
+        decoder: &Decoder,
+        put: &mut dyn FnMut(usize, Result<Heard>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let mut logits: Vec<Result<Vec<Option<Tensor>>>> =
             files.iter().map(|(_, file)| Ok(file.windows.iter().map(|_| None).collect())).collect();
@@ -99,7 +102,7 @@ impl Recogniser {
             }
         }
         for ((place, file), parts) in files.into_iter().zip(logits) {
-            let result = parts.and_then(|parts| self.transcript(&file, parts.into_iter().flatten().collect()));
+            let result = parts.and_then(|parts| heard(&file, parts.into_iter().flatten().collect(), decoder));
             put(place, result)?;
         }
         Ok(())

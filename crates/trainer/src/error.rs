@@ -129,6 +129,12 @@ pub enum Error {
     /// Head, loss or decoding.
     #[error(transparent)]
     Ctc(#[from] klang_ctc::Error),
+    /// A language model.
+    #[error(transparent)]
+    LanguageModel(#[from] klang_lm::Error),
+    /// A transcript that no file could hold.
+    #[error(transparent)]
+    Transcript(#[from] klang_transcript::Error),
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -162,6 +168,7 @@ impl Error {
             | Error::Device { .. }
             | Error::Run { .. }
             | Error::Export { .. }
+            | Error::LanguageModel(_)
             | Error::Wav2Vec2(klang_wav2vec2::Error::Config { .. }) => true,
             Error::HubName { source, .. } => matches!(
                 **source,

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use tch::Kind;
 
 use crate::data::{Dataset, Item, LoadedBatch, LoadedRow, Loader, LoaderSettings, plan_in_order};
+use crate::decode::{Decoder, in_parallel, log_probabilities};
 use crate::error::Result;
 use crate::event::{Event, Observer, Oddities};
-use crate::model::Recogniser;
+use crate::model::{Recogniser, Recognition};
 
 /// What scoring gives.
 #[derive(Clone, Debug)]
@@ -20,6 +21,28 @@ pub struct Evaluation {
     pub pairs: Vec<Pair>,
     /// How the network behaved.
     pub behaviour: Behaviour,
+    /// The same by another reading of the same output, if one was asked for.
+    pub decoded: Option<DecodedScore>,
+}
+
+/// How a decoder reads what the greedy reading was scored on.
+#[derive(Clone, Debug)]
+pub struct DecodedScore {
+    /// WER, CER and their parts.
+    pub score: Score,
+    /// References and hypotheses, in the data set's order.
+    pub pairs: Vec<Pair>,
+    /// Wall-clock seconds of decoding, on all threads.
+    pub seconds: f64,
+}
+
+/// How to score.
+#[derive(Clone, Copy, Debug)]
+pub struct EvaluateOptions<'a> {
+    /// Audio in a batch, padding included, in seconds.
+    pub batch_seconds: f64,
+    /// What reads beside the greedy reading.
+    pub decoder: Option<&'a Decoder>,
 }
 
 /// What shows whether a network has learnt to speak at all.
@@ -40,7 +63,7 @@ pub struct Behaviour {
     pub seconds: f64,
 }
 
-/// Scores `model` on `data` by its greedy text.
+/// Scores `model` on `data` by its greedy text, and by a decoder's beside it.
 ///
 /// # Errors
 /// Audio that cannot be read, or libtorch's own.
@@ -48,7 +71,7 @@ pub fn evaluate(
     model: &Recogniser,
     data: &Dataset,
     settings: &LoaderSettings,
-    batch_seconds: f64,
+    options: &EvaluateOptions,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
     let start = std::time::Instant::now();
@@ -58,9 +81,10 @@ pub fn evaluate(
     let (mut loss, mut labels, mut frames, mut blank_frames) = (0.0, 0usize, 0usize, 0usize);
     let mut behaviour = Behaviour::default();
     let mut pairs = Vec::new();
+    let (mut decoded, mut decoding) = (Vec::new(), 0.0);
     let mut oddities = Oddities::default();
     let _guard = tch::no_grad_guard();
-    for batch in Loader::start(plan_in_order(&data.items, &data.condition, batch_seconds), settings) {
+    for batch in Loader::start(plan_in_order(&data.items, &data.condition, options.batch_seconds), settings) {
         let batch = batch?;
         oddities.say(&batch.warnings, observer);
         let (batch, short) = split_short(batch, model.spec.config.minimum_samples() as usize);
@@ -68,12 +92,20 @@ pub fn evaluate(
             // Too short for one frame: nothing can be read from it, and its words count as deleted.
             behaviour.infeasible += 1;
             pairs.push(pair(&row.items[0], String::new()));
+            decoded.push(pair(&row.items[0], String::new()));
         }
         if batch.rows.is_empty() {
             continue;
         }
         let recognition = model.forward(&batch.waveforms()?, Pass::Evaluation)?;
         let readings = model.read(&recognition)?;
+        if let Some(decoder) = options.decoder {
+            let begun = std::time::Instant::now();
+            let texts = decode_rows(decoder, &recognition, model.compute.threads.max(1) as usize)?;
+            let rows = batch.rows.iter().zip(texts);
+            decoded.extend(rows.map(|(loaded, text)| pair(&loaded.items[0], normaliser.apply(&text))));
+            decoding += begun.elapsed().as_secs_f64();
+        }
         let mut feasible = Vec::new();
         for (row, (loaded, reading)) in batch.rows.iter().zip(readings).enumerate() {
             let item = &loaded.items[0];
@@ -100,13 +132,84 @@ pub fn evaluate(
     // Back to the manifest's order: batches went by length.
     let place: std::collections::HashMap<&str, usize> =
         data.items.iter().enumerate().map(|(place, item)| (item.utterance.id.as_str(), place)).collect();
-    pairs.sort_by_key(|pair| place.get(pair.id.as_str()).copied().unwrap_or(usize::MAX));
+    let sort = |pairs: &mut Vec<Pair>| {
+        pairs.sort_by_key(|pair| place.get(pair.id.as_str()).copied().unwrap_or(usize::MAX));
+    };
+    sort(&mut pairs);
+    sort(&mut decoded);
     let share = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
     behaviour.loss = if labels == 0 { 0.0 } else { loss / labels as f64 };
     behaviour.blank = share(blank_frames, frames);
     behaviour.non_empty = share(pairs.iter().filter(|pair| !pair.hypothesis.is_empty()).count(), pairs.len());
     behaviour.seconds = start.elapsed().as_secs_f64();
-    Ok(Evaluation { score: score(&pairs, &ScoreOptions::default()), pairs, behaviour })
+    let decoded = options.decoder.map(|_| DecodedScore {
+        score: score(&decoded, &ScoreOptions::default()),
+        pairs: decoded,
+        seconds: decoding,
+    });
+    Ok(Evaluation { score: score(&pairs, &ScoreOptions::default()), pairs, behaviour, decoded })
+}
+
+/// What a model makes of an utterance, before it is read.
+#[derive(Debug)]
+pub(crate) struct Emitted {
+    /// The utterance.
+    pub id: String,
+    /// What was said, normalised.
+    pub reference: String,
+    /// ln of probabilities (frame, vocabulary); nothing of an utterance without a frame.
+    pub log_probabilities: Vec<f32>,
+}
+
+/// Seconds of audio in a batch.
+const BATCH_SECONDS: f64 = 60.0;
+
+/// A model's output on a whole data set, which takes memory for all of it: 200 bytes for each token of the vocabulary a second.
+///
+/// # Errors
+/// Audio that cannot be read, or libtorch's own.
+pub(crate) fn emitted(
+    model: &Recogniser,
+    data: &Dataset,
+    settings: &LoaderSettings,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Emitted>> {
+    let mut all = Vec::new();
+    let mut oddities = Oddities::default();
+    let _guard = tch::no_grad_guard();
+    for batch in Loader::start(plan_in_order(&data.items, &data.condition, BATCH_SECONDS), settings) {
+        let batch = batch?;
+        oddities.say(&batch.warnings, observer);
+        let (batch, short) = split_short(batch, model.spec.config.minimum_samples() as usize);
+        let of = |item: &Item, log_probabilities| Emitted {
+            id: item.utterance.id.clone(),
+            reference: item.text.clone(),
+            log_probabilities,
+        };
+        all.extend(short.iter().map(|row| of(&row.items[0], Vec::new())));
+        if batch.rows.is_empty() {
+            continue;
+        }
+        let recognition = model.forward(&batch.waveforms()?, Pass::Evaluation)?;
+        for (loaded, rows) in batch.rows.iter().zip(rows(&recognition)?) {
+            all.push(of(&loaded.items[0], rows));
+        }
+        observer.event(Event::Scored { done: all.len(), total: data.items.len() });
+    }
+    Ok(all)
+}
+
+/// ln of probabilities by utterance, each (frame, vocabulary) without padding.
+fn rows(recognition: &Recognition) -> Result<Vec<Vec<f32>>> {
+    let row = |(row, &length): (usize, &i64)| {
+        log_probabilities(&recognition.logits.f_select(0, row as i64)?.f_narrow(0, 0, length)?)
+    };
+    recognition.lengths.iter().enumerate().map(row).collect()
+}
+
+/// The texts of a batch's rows, several at a time.
+fn decode_rows(decoder: &Decoder, recognition: &Recognition, threads: usize) -> Result<Vec<String>> {
+    in_parallel(&rows(recognition)?, threads, |row| decoder.decode(row).text)
 }
 
 fn pair(item: &Item, hypothesis: String) -> Pair {

@@ -8,6 +8,7 @@
 mod batched;
 mod compare;
 mod data;
+mod decode;
 mod device;
 mod draw;
 mod drawing;
@@ -44,9 +45,13 @@ pub use data::{
     AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, encode,
     read_sources,
 };
+pub use decode::{
+    Calibration, DECODING, DecodeMethod, DecodeSettings, Decoded, Decoder, LmUnits, SPACE, TimedWord, TuneTry,
+    TunedDecoding, WordList, expected_calibration_error, known_sentences, read_sentences, tune_decoding,
+};
 pub use device::{Compute, DeviceChoice, PrecisionChoice, cpu_has_bf16, has_nvidia_driver};
 pub use error::{Error, Result};
-pub use evaluate::{Behaviour, Evaluation, evaluate};
+pub use evaluate::{Behaviour, DecodedScore, EvaluateOptions, Evaluation, evaluate};
 pub use event::{Event, Measures, Observer, PretrainingMeasures, Regulariser, UpdateReport};
 pub use export::{ExportOptions, export};
 pub use hypotheses::{read_hypotheses, write_hypotheses};
@@ -57,13 +62,13 @@ pub use model::{
 pub use prepare::Preparation;
 pub use pretrain::{HeldOut, PretrainingPreparation, Probed, pretrain};
 pub use recipe::{
-    AugmentRecipe, BottleneckRecipe, ChooseBy, Condition, ContrastiveRecipe, DataRecipe, DecodeMethod, DecodeRecipe,
-    FreezeRecipe, MaskRecipe, ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe,
-    Source, SourcePart, SpanRecipe, Spectrum, TrainRecipe,
+    AugmentRecipe, BottleneckRecipe, ChooseBy, Condition, ContrastiveRecipe, DataRecipe, DecodeRecipe, FreezeRecipe,
+    MaskRecipe, ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source,
+    SourcePart, SpanRecipe, Spectrum, TrainRecipe,
 };
 pub use regularise::L2SpRecipe;
 pub use run::{DataLine, MetricsLine, RunFolder, read_metrics};
 pub use schedule::Schedule;
 pub use train::train;
 pub use training::{Begin, Outcome};
-pub use transcribe::{FileStages, Transcript};
+pub use transcribe::{FileStages, Heard};

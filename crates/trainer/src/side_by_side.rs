@@ -10,10 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Sender, bounded};
 use tch::Tensor;
 
+use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::in_order::InOrder;
 use crate::model::Recogniser;
-use crate::transcribe::{Prepared, Transcript, caught, prepare};
+use crate::transcribe::{Heard, Prepared, caught, heard, prepare};
 
 /// Windows at a time, however many cores there are: each holds activations of its own, some 10 MB a second for Base.
 const MOST: usize = 4;
@@ -23,7 +24,8 @@ impl Recogniser {
     pub(crate) fn transcribe_side_by_side<E: From<Error>>(
         &self,
         paths: &[PathBuf],
-        take: impl FnMut(usize, Result<Transcript>) -> std::result::Result<(), E>,
+        decoder: &Decoder,
+        take: impl FnMut(usize, Result<Heard>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let threads = self.compute.threads.max(1) as usize;
         let mut order = InOrder::new(take);
@@ -50,7 +52,7 @@ impl Recogniser {
                 let (sender, work) = (sender.clone(), &work);
                 let run = move || {
                     tch::set_num_threads(share);
-                    work.run(&model, paths, &sender);
+                    work.run(&model, paths, decoder, &sender);
                 };
                 match std::thread::Builder::new().name("transcriber".into()).spawn_scoped(scope, run) {
                     Ok(_) => {}
@@ -159,7 +161,7 @@ impl Work {
         self.changed.notify_all();
     }
 
-    fn run(&self, model: &Recogniser, paths: &[PathBuf], results: &Sender<(usize, Result<Transcript>)>) {
+    fn run(&self, model: &Recogniser, paths: &[PathBuf], decoder: &Decoder, results: &Sender<(usize, Result<Heard>)>) {
         while let Some(task) = self.take(paths.len()) {
             let result = match task {
                 Task::Open(place) => match caught(&paths[place], || prepare(&model.spec, &paths[place])) {
@@ -174,7 +176,7 @@ impl Work {
                 },
                 Task::Compute(piece) => {
                     let place = piece.file.place;
-                    piece.compute(model, &paths[place]).map(|result| (place, result))
+                    piece.compute(model, decoder, &paths[place]).map(|result| (place, result))
                 }
             };
             if result.is_some_and(|result| results.send(result).is_err()) {
@@ -186,7 +188,7 @@ impl Work {
 
 impl Piece {
     /// The file's result, if this was its last window or the first to fail.
-    fn compute(self, model: &Recogniser, path: &Path) -> Option<Result<Transcript>> {
+    fn compute(self, model: &Recogniser, decoder: &Decoder, path: &Path) -> Option<Result<Heard>> {
         let Open { file, progress, .. } = &*self.file;
         let lock = || progress.lock().unwrap_or_else(PoisonError::into_inner);
         if lock().failed {
@@ -208,13 +210,14 @@ impl Piece {
             }
             progress.logits.drain(..).flatten().collect()
         };
-        Some(caught(path, || model.transcript(file, parts)))
+        Some(caught(path, || heard(file, parts, decoder)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::DecodeSettings;
     use crate::device::Compute;
     use crate::model::{AudioSpec, ModelSpec};
     use klang_text::{TextOptions, Vocabulary};
@@ -230,6 +233,10 @@ mod tests {
             bottleneck: None,
         };
         Recogniser::random(spec, Compute { device: Device::Cpu, kind: Kind::Float, int8: false, threads }, 1).unwrap()
+    }
+
+    fn decoder() -> Decoder {
+        Decoder::new(DecodeSettings::default(), &model(1).spec).unwrap()
     }
 
     /// Sounds whose text is not empty: of 1 s, of 70 s, no sound at all, of 3 s and of 45 s.
@@ -261,11 +268,11 @@ mod tests {
 
     type Results = Vec<std::result::Result<String, String>>;
 
-    fn results(work: impl FnOnce(&mut dyn FnMut(usize, Result<Transcript>) -> Result<()>) -> Result<()>) -> Results {
+    fn results(work: impl FnOnce(&mut dyn FnMut(usize, Result<Heard>) -> Result<()>) -> Result<()>) -> Results {
         let mut results = Vec::new();
         work(&mut |place, result| {
             assert_eq!(place, results.len());
-            results.push(result.map(|transcript| transcript.text).map_err(|error| error.to_string()));
+            results.push(result.map(|heard| heard.transcript.text()).map_err(|error| error.to_string()));
             Ok(())
         })
         .unwrap();
@@ -276,16 +283,20 @@ mod tests {
     fn every_way_gives_the_same_texts_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let paths = files(folder.path());
-        let one = results(|take| model(1).transcribe_side_by_side(&paths, take));
+        let one = results(|take| model(1).transcribe_side_by_side(&paths, &decoder(), take));
         assert!(one[2].as_ref().unwrap_err().contains("2.wav"), "{one:?}");
         let texts: Vec<&String> = one.iter().flatten().collect();
         assert!(texts.iter().all(|text| !text.is_empty()) && texts[1].len() > 2 * texts[2].len(), "{one:?}");
         for threads in [2, 4] {
-            assert_eq!(results(|take| model(threads).transcribe_side_by_side(&paths, take)), one, "{threads} threads");
+            assert_eq!(
+                results(|take| model(threads).transcribe_side_by_side(&paths, &decoder(), take)),
+                one,
+                "{threads} threads"
+            );
         }
-        assert_eq!(results(|take| model(2).transcribe_batched(&paths, take)), one);
+        assert_eq!(results(|take| model(2).transcribe_batched(&paths, &decoder(), take)), one);
         for (path, text) in paths.iter().zip(&one) {
-            let alone = results(|take| model(4).transcribe_side_by_side(std::slice::from_ref(path), take));
+            let alone = results(|take| model(4).transcribe_side_by_side(std::slice::from_ref(path), &decoder(), take));
             assert_eq!(&alone, std::slice::from_ref(text));
         }
     }
@@ -301,7 +312,7 @@ mod tests {
         let whole =
             tch::no_grad(|| model.forward(&WaveformBatch::pad(&[&samples]).unwrap(), Pass::Evaluation)).unwrap();
         let text = model.read(&whole).unwrap().remove(0).text;
-        assert_eq!(results(|take| model.transcribe_side_by_side(&paths[3..4], take)), [Ok(text)]);
+        assert_eq!(results(|take| model.transcribe_side_by_side(&paths[3..4], &decoder(), take)), [Ok(text)]);
     }
 
     #[test]
@@ -310,14 +321,14 @@ mod tests {
         let paths: Vec<PathBuf> = (0..100).map(|number| format!("nowhere/{number}.wav").into()).collect();
         for batched in [false, true] {
             let mut taken = 0;
-            let mut take = |_: usize, _: Result<Transcript>| {
+            let mut take = |_: usize, _: Result<Heard>| {
                 taken += 1;
                 Err(Error::Worker("enough".into()))
             };
             let model = model(2);
             let stopped = match batched {
-                true => model.transcribe_batched(&paths, &mut take),
-                false => model.transcribe_side_by_side(&paths, &mut take),
+                true => model.transcribe_batched(&paths, &decoder(), &mut take),
+                false => model.transcribe_side_by_side(&paths, &decoder(), &mut take),
             };
             assert!(stopped.unwrap_err().to_string().contains("enough"));
             assert_eq!(taken, 1);

@@ -10,7 +10,7 @@ use crate::data::{Item, LoadedBatch, LoaderSettings};
 use crate::device::{Compute, processor_seconds};
 use crate::emissions::{emission_paths, write_paths};
 use crate::error::Result;
-use crate::evaluate::{Evaluation, evaluate};
+use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use crate::event::{Event, Measures, Observer, UpdateReport};
 use crate::files;
 use crate::hypotheses::write_hypotheses;
@@ -212,7 +212,8 @@ impl Task for FineTuning<'_> {
 
 impl FineTuning<'_> {
     fn score(&self, data: &crate::data::Dataset, observer: &mut dyn Observer) -> Result<Evaluation> {
-        evaluate(self.model, data, &self.loading, self.recipe.train.batch_seconds, observer)
+        let options = EvaluateOptions { batch_seconds: self.recipe.train.batch_seconds, decoder: None };
+        evaluate(self.model, data, &self.loading, &options, observer)
     }
 
     /// Scores the best checkpoint on every test set.
@@ -224,8 +225,8 @@ impl FineTuning<'_> {
         files::make_folder(&self.run.tests())?;
         let best = Recogniser::open(&find_model(&self.run.best(), None, observer)?, self.model.compute)?;
         for test in &self.prepared.tests {
-            let Evaluation { score, behaviour, pairs } =
-                evaluate(&best, test, &self.loading, self.recipe.train.batch_seconds, observer)?;
+            let options = EvaluateOptions { batch_seconds: self.recipe.train.batch_seconds, decoder: None };
+            let Evaluation { score, behaviour, pairs, .. } = evaluate(&best, test, &self.loading, &options, observer)?;
             write_hypotheses(&self.run.test_hypotheses(&test.name), &pairs)?;
             MetricsLine::Test { name: test.name.clone(), behaviour, score: score.clone() }
                 .append(&self.run.metrics())?;

@@ -8,7 +8,7 @@ use klang_text::Score;
 use tch::Tensor;
 
 use crate::data::{AudioCache, EpochPlan, Item, LoadedBatch, Loader, LoaderSettings};
-use crate::device::{Compute, peak_mib, processor_seconds};
+use crate::device::{Compute, peak_mib};
 use crate::error::Result;
 use crate::event::{Event, Observer, Oddities, Regulariser, UpdateReport};
 use crate::model::AudioSpec;
@@ -261,12 +261,7 @@ impl<'a> Training<'a> {
     /// A failing file system.
     pub fn end(&self, processor_seconds: Option<f64>) -> Result<()> {
         let updates = self.progress.update - self.begun;
-        let line = MetricsLine::End {
-            update: self.progress.update,
-            updates,
-            processor_seconds,
-            peak_mib: peak_mib(),
-        };
+        let line = MetricsLine::End { update: self.progress.update, updates, processor_seconds, peak_mib: peak_mib() };
         line.append(&self.run.metrics())
     }
 

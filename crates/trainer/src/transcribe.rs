@@ -4,20 +4,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use klang_audio::normalise;
-use klang_wav2vec2::{Pass, SiteOutcomes, WaveformBatch};
+use klang_transcript::{Segment, Transcript, Word};
+use klang_wav2vec2::{Pass, WaveformBatch};
 use tch::{Device, Tensor};
 
+use crate::decode::{Decoded, Decoder, TimedWord, log_probabilities};
 use crate::error::{Error, Result};
-use crate::model::{ModelSpec, Recogniser, Recognition};
+use crate::model::{ModelSpec, Recogniser};
 use crate::windows::{Window, join, windows};
 
-/// A file's transcript.
+/// A pause between two words that ends a segment, in seconds.
+const PAUSE: f64 = 1.0;
+
+/// What was heard in a file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Transcript {
-    /// The text.
-    pub text: String,
-    /// Seconds of audio.
-    pub duration: f64,
+pub struct Heard {
+    /// Its text and times.
+    pub transcript: Transcript,
     /// What is odd about the file.
     pub warnings: Vec<String>,
 }
@@ -40,6 +43,8 @@ pub struct FileStages {
 /// A file's samples, ready for the model.
 #[derive(Debug)]
 pub(crate) struct Prepared {
+    /// The file, as it was named.
+    name: String,
     samples: Vec<f32>,
     /// Seconds.
     pub(crate) duration: f64,
@@ -55,7 +60,7 @@ impl Prepared {
 }
 
 impl Recogniser {
-    /// Transcribes files, and hands each result over in the order of `paths`, with its place in it. A recording of more than
+    /// Transcribes files as `decoder` reads, and hands each result over in the order of `paths`, with its place in it. A recording of more than
     /// 20 s is computed in overlapping windows, unlike by [`crate::evaluate`], which computes utterances whole.
     ///
     /// # Errors
@@ -64,12 +69,13 @@ impl Recogniser {
     pub fn transcribe_all<E: From<Error>>(
         &self,
         paths: &[PathBuf],
-        take: impl FnMut(usize, Result<Transcript>) -> std::result::Result<(), E>,
+        decoder: &Decoder,
+        take: impl FnMut(usize, Result<Heard>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         match self.compute.device {
             _ if paths.is_empty() => Ok(()),
-            Device::Cpu => self.transcribe_side_by_side(paths, take),
-            _ => self.transcribe_batched(paths, take),
+            Device::Cpu => self.transcribe_side_by_side(paths, decoder, take),
+            _ => self.transcribe_batched(paths, decoder, take),
         }
     }
 
@@ -81,21 +87,6 @@ impl Recogniser {
             Ok(logits.f_narrow(0, window.kept.start, window.kept.end - window.kept.start)?)
         };
         windows.iter().enumerate().map(kept).collect()
-    }
-
-    /// The transcript of a file from the logits of its windows.
-    pub(crate) fn transcript(&self, file: &Prepared, parts: Vec<Tensor>) -> Result<Transcript> {
-        let logits = join(parts)?;
-        let lengths = vec![logits.size()[0]];
-        let recognition = Recognition {
-            logits: logits.f_unsqueeze(0)?,
-            lengths,
-            sites: SiteOutcomes::default(),
-            bottleneck: None,
-            recomputed: None,
-        };
-        let text = self.read(&recognition)?.into_iter().map(|reading| reading.text).collect();
-        Ok(Transcript { text, duration: file.duration, warnings: file.warnings.clone() })
     }
 
     /// What stands at every named place of the model for some files, computed as one padded batch.
@@ -128,6 +119,47 @@ impl Recogniser {
     }
 }
 
+/// What was heard in a file, from the logits of its windows.
+pub(crate) fn heard(file: &Prepared, parts: Vec<Tensor>, decoder: &Decoder) -> Result<Heard> {
+    let rows = log_probabilities(&join(parts)?)?;
+    let decoded = decoder.decode(&rows);
+    let words = decoder.timed(&rows, &decoded.labels, file.duration);
+    let transcript = Transcript::new(&file.name, file.duration, segments(decoded, words, file.duration))?;
+    Ok(Heard { transcript, warnings: file.warnings.clone() })
+}
+
+/// Stretches of speech between pauses. What else the whole may have been stands with a single one.
+fn segments(decoded: Decoded, words: Vec<TimedWord>, duration: f64) -> Vec<Segment> {
+    let words: Vec<Word> = words.into_iter().map(|timed| timed.word).collect();
+    if decoded.text.is_empty() && decoded.alternatives.is_empty() {
+        return Vec::new();
+    }
+    let spoken = words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
+    let mut parts: Vec<&[Word]> = words.chunk_by(|one, next| next.start - one.end < PAUSE).collect();
+    if spoken != decoded.text || parts.is_empty() {
+        // The vocabulary has a space of its own, or nothing was said.
+        parts = vec![&words];
+    }
+    let alone = parts.len() == 1;
+    let segment = |words: &[Word]| {
+        let confidences: Vec<f32> = words.iter().filter_map(|word| word.confidence).collect();
+        let mean = confidences.iter().sum::<f32>() / confidences.len().max(1) as f32;
+        Segment {
+            start: words.first().map_or(0.0, |word| word.start),
+            end: words.last().map_or(duration, |word| word.end),
+            text: match alone {
+                true => decoded.text.clone(),
+                false => words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" "),
+            },
+            confidence: (!confidences.is_empty()).then_some(mean),
+            words: words.to_vec(),
+            alternatives: if alone { decoded.alternatives.clone() } else { Vec::new() },
+            speaker: None,
+        }
+    };
+    parts.into_iter().map(segment).collect()
+}
+
 /// Does what is to be done for a file; a thread that died in silence would leave it without a result.
 pub(crate) fn caught<R>(path: &Path, work: impl FnOnce() -> Result<R>) -> Result<R> {
     catch_unwind(AssertUnwindSafe(work))
@@ -151,5 +183,41 @@ pub(crate) fn prepare(spec: &ModelSpec, path: &Path) -> Result<Prepared> {
     if spec.audio.do_normalize {
         normalise(&mut samples);
     }
-    Ok(Prepared { samples, duration, windows, warnings })
+    Ok(Prepared { name: path.display().to_string(), samples, duration, windows, warnings })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(text: &str, start: f64, end: f64, confidence: f32) -> TimedWord {
+        let word = Word { text: text.into(), start, end, confidence: Some(confidence), characters: Vec::new() };
+        TimedWord { word, log_probability: 0.0 }
+    }
+
+    fn decoded(text: &str) -> Decoded {
+        let alternatives = vec![klang_transcript::Alternative { text: text.into(), ..Default::default() }];
+        Decoded { text: text.into(), labels: Vec::new(), alternatives }
+    }
+
+    #[test]
+    fn a_pause_ends_a_segment() {
+        let words = vec![word("a", 0.1, 0.4, 0.5), word("b", 1.3, 1.5, 1.0), word("c", 2.5, 2.6, 0.25)];
+        let found = segments(decoded("a b c"), words.clone(), 3.0);
+        let parts: Vec<(f64, f64, &str, Option<f32>)> =
+            found.iter().map(|part| (part.start, part.end, part.text.as_str(), part.confidence)).collect();
+        assert_eq!(parts, [(0.1, 1.5, "a b", Some(0.75)), (2.5, 2.6, "c", Some(0.25))]);
+        assert!(found.iter().all(|part| part.alternatives.is_empty()));
+        let one = segments(decoded("a b"), words[..2].to_vec(), 3.0);
+        assert_eq!((one.len(), one[0].alternatives.len()), (1, 1));
+    }
+
+    #[test]
+    fn no_text_is_lost_where_words_do_not_spell_it() {
+        let found = segments(decoded("a\u{3000}b"), vec![word("a", 0.1, 0.4, 0.5), word("b", 2.3, 2.5, 1.0)], 3.0);
+        assert_eq!((found.len(), found[0].text.as_str(), found[0].words.len()), (1, "a\u{3000}b", 2));
+        let untimed = segments(decoded("a"), Vec::new(), 3.0);
+        assert_eq!((untimed[0].start, untimed[0].end, untimed[0].confidence), (0.0, 3.0, None));
+        assert_eq!(segments(Decoded::default(), Vec::new(), 3.0), []);
+    }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use klang_text::Normaliser;
 use klang_trainer::{
-    AudioCache, Evaluation, Keep, LoaderSettings, Recogniser, Source, encode, evaluate, read_sources, write_hypotheses,
+    AudioCache, DecodeMethod, DecodedScore, Decoder, EvaluateOptions, Evaluation, Keep, LoaderSettings, Recogniser,
+    Source, encode, evaluate, read_sources, write_hypotheses,
 };
 use serde_json::{Map, Value};
 
@@ -19,9 +20,15 @@ pub fn run(arguments: &EvaluateArguments) -> Result<Ending> {
     if !(arguments.batch_seconds > 0.0 && arguments.batch_seconds.is_finite()) {
         return Err(Usage(format!("--batch-seconds {}; allowed: above 0", arguments.batch_seconds)).into());
     }
-    let model = output::model(&arguments.model)?;
+    let source = output::model(&arguments.model)?;
+    let reading = output::decoding(&arguments.decoding, &source)?;
     let compute = output::compute(&arguments.compute)?;
-    let model = Recogniser::open(&model, compute)?;
+    let model = Recogniser::open(&source, compute)?;
+    let decoder = match reading.method {
+        DecodeMethod::Greedy => None,
+        DecodeMethod::Beam => Some(Decoder::new(reading, &model.spec)?),
+    };
+    decoder.iter().for_each(|decoder| output::note(&decoder.describe()));
     let normaliser = Normaliser::new(&model.spec.text)?;
     let settings = LoaderSettings { audio: model.spec.audio, workers: 2, cache: AudioCache::new(0) };
     let mut scores = Map::new();
@@ -34,21 +41,51 @@ pub fn run(arguments: &EvaluateArguments) -> Result<Ending> {
         if unknown.total() > 0 {
             output::warning(&format!("{name}: {unknown}"));
         }
-        let evaluation = evaluate(&model, &data, &settings, arguments.batch_seconds, &mut Console::new())
+        let options = EvaluateOptions { batch_seconds: arguments.batch_seconds, decoder: decoder.as_ref() };
+        let evaluation = evaluate(&model, &data, &settings, &options, &mut Console::new())
             .with_context(|| format!("evaluating {}", manifest.display()))?;
         if let Some(folder) = &arguments.out {
             write(folder, name, &evaluation)?;
         }
         if !arguments.json {
-            output::line(&format!("{name}\n{}\n", evaluation.score.table().trim_end()))?;
+            say(name, &evaluation, decoder.as_ref())?;
         }
-        scores.insert(name.clone(), serde_json::to_value(&evaluation.score)?);
+        scores.insert(name.clone(), value(&evaluation)?);
     }
     if arguments.json {
         let single = (scores.len() == 1).then(|| scores.values().next().cloned()).flatten();
         output::json(&single.unwrap_or(Value::Object(scores)))?;
     }
     Ok(Ending::Done)
+}
+
+/// Never the search's rates alone: what the acoustics are worth by themselves stands beside them.
+fn say(name: &str, evaluation: &Evaluation, decoder: Option<&Decoder>) -> Result<()> {
+    let (Some(DecodedScore { score, seconds, .. }), Some(decoder)) = (&evaluation.decoded, decoder) else {
+        return output::line(&format!("{name}\n{}\n", evaluation.score.table().trim_end()));
+    };
+    let table = |score: &klang_text::Score| score.table().trim_end().to_owned();
+    output::line(&format!("{name}, greedy\n{}\n", table(&evaluation.score)))?;
+    output::line(&format!("{name}, {}\n{}", decoder.describe(), table(score)))?;
+    let audio = evaluation.behaviour.audio_seconds;
+    if audio > 0.0 {
+        output::line(&format!(
+            "the search took {seconds:.1} s for {audio:.0} s of audio, {:.4} of real time\n",
+            seconds / audio
+        ))?;
+    }
+    Ok(())
+}
+
+/// The score as JSON: a search's, with the greedy one as `greedy`.
+fn value(evaluation: &Evaluation) -> Result<Value> {
+    let greedy = serde_json::to_value(&evaluation.score)?;
+    let Some(decoded) = &evaluation.decoded else { return Ok(greedy) };
+    let mut value = serde_json::to_value(&decoded.score)?;
+    if let Value::Object(value) = &mut value {
+        value.insert("greedy".into(), greedy);
+    }
+    Ok(value)
 }
 
 /// Each manifest's name: its file name without extension, which must tell them apart.
@@ -68,7 +105,8 @@ fn names(arguments: &EvaluateArguments) -> Result<Vec<String>> {
 }
 
 fn write(folder: &Path, name: &str, evaluation: &Evaluation) -> Result<()> {
-    let score = serde_json::to_string_pretty(&evaluation.score)? + "\n";
+    let score = serde_json::to_string_pretty(&value(evaluation)?)? + "\n";
     output::write(&folder.join(format!("{name}.json")), score.as_bytes())?;
-    Ok(write_hypotheses(&folder.join(format!("{name}.hypotheses.jsonl")), &evaluation.pairs)?)
+    let pairs = evaluation.decoded.as_ref().map_or(&evaluation.pairs, |decoded| &decoded.pairs);
+    Ok(write_hypotheses(&folder.join(format!("{name}.hypotheses.jsonl")), pairs)?)
 }

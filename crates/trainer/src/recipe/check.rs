@@ -5,6 +5,7 @@ use std::fmt::Display;
 use klang_wav2vec2::{ModelConfig, Spans};
 
 use super::{BottleneckRecipe, NormKind, Recipe};
+use crate::decode::DecodeMethod;
 use crate::device::PrecisionChoice;
 use crate::error::{Error, Result};
 use crate::hypotheses::file_stem;
@@ -32,6 +33,13 @@ impl Recipe {
             refuse(key, &format!("[{low}, {high}]"), &format!("[low, high] with {least} ≤ low ≤ high ≤ {most}"))
         };
 
+        if self.decode.method != DecodeMethod::Greedy {
+            return refuse(
+                "decode.method",
+                &"beam",
+                "greedy; a beam search with a language model is tuned on a trained model: klang tune RUN DEV --lm FILE",
+            );
+        }
         let (data, train, norm) = (&self.data, &self.train, &self.model.norm);
         if data.train.is_empty() {
             return refuse("data.train", &"empty", "a list of at least one manifest");

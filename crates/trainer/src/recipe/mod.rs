@@ -14,6 +14,7 @@ use klang_corpus::Selection;
 use klang_text::TextOptions;
 use serde::{Deserialize, Serialize};
 
+use crate::decode::DecodeMethod;
 use crate::device::{DeviceChoice, PrecisionChoice};
 use crate::model::TuneRecipe;
 
@@ -49,7 +50,8 @@ pub struct Recipe {
     pub data: DataRecipe,
     /// How it is learnt.
     pub train: TrainRecipe,
-    /// How text is read off the logits.
+    /// How text is read off the logits in training: dev and tests alike. A trained model is read by beam search with a language
+    /// model where it is told so (`klang tune`).
     pub decode: DecodeRecipe,
     /// How `klang pretrain` learns; absent in a recipe for `klang train`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -293,19 +295,11 @@ impl Default for AugmentRecipe {
     }
 }
 
-/// How text is read off the logits.
+/// How text is read off the logits in training: dev and tests alike. A trained model is read by beam search with a language
+/// model where it is told so (`klang tune`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodeRecipe {
     /// The method.
     pub method: DecodeMethod,
-}
-
-/// Decoding methods.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DecodeMethod {
-    /// The best label of each frame.
-    #[default]
-    Greedy,
 }

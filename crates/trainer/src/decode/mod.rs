@@ -1,0 +1,68 @@
+//! From a model's output to text: greedily or by beam search with a language model, with times and confidence.
+
+mod confidence;
+mod decoder;
+mod sentences;
+mod settings;
+mod times;
+mod tune;
+
+pub use confidence::{Calibration, expected_calibration_error};
+pub use decoder::{Decoded, Decoder, SPACE};
+pub use sentences::{LmUnits, known_sentences, read_sentences};
+pub use settings::{DECODING, DecodeMethod, DecodeSettings, WordList};
+pub use times::TimedWord;
+pub use tune::{TuneTry, TunedDecoding, tune_decoding};
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tch::{Device, Kind, Tensor};
+
+use crate::error::{Error, Result};
+
+/// Does something with each of several, on so many threads; the results stand in the order of what was given.
+///
+/// # Errors
+/// A system that gives no thread, or one that ended.
+pub(crate) fn in_parallel<T: Sync, R: Send>(
+    all: &[T],
+    threads: usize,
+    work: impl Fn(&T) -> R + Sync,
+) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        while let Some((place, one)) = {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            all.get(place).map(|one| (place, one))
+        } {
+            done.push((place, work(one)));
+        }
+        done
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others = (1..threads.clamp(1, all.len().max(1)))
+            .map(|_| std::thread::Builder::new().name("decoder".into()).spawn_scoped(scope, some))
+            .collect::<std::io::Result<Vec<_>>>()
+            .map_err(|error| Error::no_thread(&error))?;
+        let mut done = some();
+        for other in others {
+            done.extend(other.join().map_err(|_| Error::Worker("it panicked while decoding".into()))?);
+        }
+        Ok::<_, Error>(done)
+    })?;
+    done.sort_by_key(|(place, _)| *place);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
+/// ln of probabilities of logits (frame, vocabulary), row by row, in fp32.
+///
+/// # Errors
+/// libtorch's own.
+pub(crate) fn log_probabilities(logits: &Tensor) -> Result<Vec<f32>> {
+    let rows = logits.f_log_softmax(-1, Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
+    let mut values = vec![0.0; rows.numel()];
+    let count = values.len();
+    rows.f_copy_data(&mut values, count)?;
+    Ok(values)
+}

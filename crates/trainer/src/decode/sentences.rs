@@ -1,0 +1,132 @@
+//! Text for language models: sentences from plain text and from manifests, in the normal form of a model's transcripts.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use klang_corpus::Manifest;
+use klang_text::Normaliser;
+
+use super::decoder::SPACE;
+use crate::error::{Error, Result};
+
+/// What the words of a language model are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LmUnits {
+    /// What white space parts.
+    #[default]
+    Words,
+    /// Characters, with [`SPACE`] between words.
+    Characters,
+}
+
+impl LmUnits {
+    /// A normalised sentence as the language model's words.
+    pub fn split(self, sentence: &str) -> Vec<String> {
+        match self {
+            LmUnits::Words => sentence.split_whitespace().map(str::to_owned).collect(),
+            LmUnits::Characters => {
+                let words = sentence.split_whitespace().map(|word| word.chars().map(String::from).collect::<Vec<_>>());
+                let parted = words.enumerate().map(|(place, word)| match place {
+                    0 => word,
+                    _ => [vec![SPACE.to_owned()], word].concat(),
+                });
+                parted.collect::<Vec<_>>().concat()
+            }
+        }
+    }
+}
+
+/// The sentences of a file, normalised; those of which nothing is left are left out. A manifest (`.jsonl`, `.json`, `.csv`,
+/// `.tsv`) gives the text of its utterances, any other file a sentence a line.
+///
+/// # Errors
+/// A file that cannot be read; a line that is no UTF-8; a manifest without any text.
+pub fn read_sentences(path: &Path, normaliser: &Normaliser) -> Result<Vec<String>> {
+    let is_manifest = path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
+        ["jsonl", "json", "csv", "tsv"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+    });
+    let mut sentences = Vec::new();
+    let mut take = |text: &str| {
+        let sentence = normaliser.apply(text);
+        if !sentence.is_empty() {
+            sentences.push(sentence);
+        }
+    };
+    if is_manifest {
+        let utterances = Manifest::read(path)?.utterances;
+        utterances.iter().filter_map(|utterance| utterance.text.as_deref()).for_each(&mut take);
+    } else {
+        let file = File::open(path).map_err(Error::io(path))?;
+        for (line, number) in BufReader::new(file).split(b'\n').zip(1u64..) {
+            let line = line.map_err(Error::io(path))?;
+            let text = std::str::from_utf8(&line).map_err(|error| Error::Data {
+                path: path.into(),
+                message: format!(
+                    "line {number}: no UTF-8 from byte {} on; save the text as UTF-8",
+                    error.valid_up_to() + 1
+                ),
+            })?;
+            take(text.trim_start_matches('\u{feff}'));
+        }
+    }
+    if sentences.is_empty() {
+        let message = "no text in it; a language model is made from sentences, one a line, or from a manifest's `text`";
+        return Err(Error::Data { path: path.into(), message: message.into() });
+    }
+    Ok(sentences)
+}
+
+/// How many of `tests` stand among `sentences` too, as a whole: what a model of `sentences` knows beforehand.
+pub fn known_sentences(sentences: &[String], tests: &[String]) -> usize {
+    let known: BTreeSet<&String> = sentences.iter().collect();
+    tests.iter().filter(|test| known.contains(test)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use klang_text::TextOptions;
+
+    fn normaliser() -> Normaliser {
+        Normaliser::new(&TextOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn words_and_characters_part_a_sentence() {
+        assert_eq!(LmUnits::Words.split("we saw"), ["we", "saw"]);
+        assert_eq!(LmUnits::Characters.split("we é"), ["w", "e", "|", "é"]);
+        assert!(LmUnits::Characters.split("").is_empty());
+    }
+
+    #[test]
+    fn lines_and_manifests_give_their_sentences_in_normal_form() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let text = write("text.txt", "\u{feff}We saw, it.\n\n  !\r\nÉcole\n".as_bytes());
+        assert_eq!(read_sentences(&text, &normaliser()).unwrap(), ["we saw it", "école"]);
+        let manifest =
+            write("all.jsonl", b"{\"id\": \"1\", \"audio\": \"a.wav\", \"text\": \"Yes!\", \"duration\": 1.0}\n");
+        assert_eq!(read_sentences(&manifest, &normaliser()).unwrap(), ["yes"]);
+        let cases: [(&str, &[u8], &str); 3] = [
+            ("latin.txt", b"good\nna\xefve\n", "line 2"),
+            ("empty.txt", b"\n ?\n", "no text"),
+            ("no.jsonl", b"", "no.jsonl"),
+        ];
+        for (name, bytes, said) in cases {
+            let message = read_sentences(&write(name, bytes), &normaliser()).unwrap_err().to_string();
+            assert!(message.contains(said) && message.contains(name), "{message}");
+        }
+    }
+
+    #[test]
+    fn sentences_that_a_test_shares_are_counted() {
+        let text = |sentences: &[&str]| sentences.iter().map(|one| one.to_string()).collect::<Vec<_>>();
+        assert_eq!(known_sentences(&text(&["a b", "c"]), &text(&["c", "a", "c", "a b"])), 3);
+    }
+}

@@ -1,0 +1,201 @@
+//! How a model's output is read as text; `decoding.json` in a model's folder keeps it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use klang_ctc::beam::{BeamSettings, LmWeights, Words};
+use serde::{Deserialize, Serialize};
+
+use super::confidence::Calibration;
+use crate::error::{Error, Result};
+use crate::files;
+
+/// The file in a model's folder.
+pub const DECODING: &str = "decoding.json";
+
+/// It is a few lines, and hot words.
+const MOST_BYTES: u64 = 1 << 22;
+
+/// How text is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecodeMethod {
+    /// The best label of each frame.
+    #[default]
+    Greedy,
+    /// The best text by beam search over all its paths.
+    Beam,
+}
+
+/// Which words there may be, where a language model of words lists some.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WordList {
+    /// Any; those that it lacks cost `unknown_score`.
+    #[default]
+    Open,
+    /// Its own alone.
+    Listed,
+}
+
+/// How a model's output is read as text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecodeSettings {
+    /// The method; everything below is the beam's.
+    pub method: DecodeMethod,
+    /// Texts that are followed at a time, 1 to 10,000.
+    pub width: usize,
+    /// An n-gram model, an ARPA file or one packed by gzip. In `decoding.json` its path starts at the model's folder.
+    pub lm: Option<PathBuf>,
+    /// Weight of the language model's logarithm, 0 to 10; 1 takes it as it is.
+    pub lm_weight: f64,
+    /// Nats that each word (of a model of characters: each character) adds, -20 to 20.
+    pub word_score: f64,
+    /// log10 that a word unknown to the language model is given beyond what the model gives it, -100 to 0.
+    pub unknown_score: f64,
+    /// Which words there may be.
+    pub words: WordList,
+    /// Words and phrases that are expected, each with the nats that it adds, -20 to 20.
+    pub hot_words: BTreeMap<String, f64>,
+    /// From how probable a word's frames are to how often such a word is right, learnt on dev.
+    pub confidence: Option<Calibration>,
+}
+
+impl Default for DecodeSettings {
+    fn default() -> Self {
+        let (beam, weights) = (BeamSettings::default(), LmWeights::default());
+        DecodeSettings {
+            method: DecodeMethod::Greedy,
+            width: beam.width,
+            lm: None,
+            lm_weight: weights.lm,
+            word_score: weights.word,
+            unknown_score: weights.unknown,
+            words: WordList::Open,
+            hot_words: BTreeMap::new(),
+            confidence: None,
+        }
+    }
+}
+
+impl DecodeSettings {
+    /// What a model's folder says; greedy where it says nothing.
+    ///
+    /// # Errors
+    /// A file that is none of klang's, or whose values are out of range.
+    pub fn of_model(folder: &Path) -> Result<DecodeSettings> {
+        let path = folder.join(DECODING);
+        if !path.is_file() {
+            return Ok(DecodeSettings::default());
+        }
+        let text = klang_wav2vec2::checkpoint::read_text(&path, MOST_BYTES)?;
+        let wrong = |message: String| Error::Model { path: path.clone(), message };
+        let mut settings: DecodeSettings = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        settings.check().map_err(|error| wrong(error.to_string()))?;
+        settings.lm = settings.lm.map(|lm| folder.join(lm));
+        Ok(settings)
+    }
+
+    /// Keeps it in a model's folder, and the language model beside it.
+    ///
+    /// # Errors
+    /// A failing file system.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let mut settings = self.clone();
+        if let Some(lm) = &self.lm {
+            let packed = lm.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+            let name = if packed { "lm.arpa.gz" } else { "lm.arpa" };
+            let own = folder.join(name);
+            if std::fs::canonicalize(lm).ok() != std::fs::canonicalize(&own).ok() {
+                let bytes = std::fs::read(lm).map_err(Error::io(lm))?;
+                files::write(&own, &bytes)?;
+            }
+            settings.lm = Some(name.into());
+        }
+        let path = folder.join(DECODING);
+        let text = serde_json::to_string_pretty(&settings).map_err(|error| Error::io(&path)(error.into()))?;
+        files::write(&path, (text + "\n").as_bytes())
+    }
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// The first that is out of range.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |key: &str, given: String, allowed: &str| {
+            Err(Error::RecipeValue { key: format!("decode.{key}"), given, allowed: allowed.into() })
+        };
+        if !(1..=10_000).contains(&self.width) {
+            return refuse("width", self.width.to_string(), "1 to 10000");
+        }
+        let ranges = [
+            ("lm_weight", self.lm_weight, 0.0, 10.0),
+            ("word_score", self.word_score, -20.0, 20.0),
+            ("unknown_score", self.unknown_score, -100.0, 0.0),
+        ];
+        for (key, value, low, high) in ranges {
+            if !(low..=high).contains(&value) {
+                return refuse(key, value.to_string(), &format!("{low} to {high}"));
+            }
+        }
+        if let Some((phrase, value)) = self.hot_words.iter().find(|(_, value)| !(-20.0..=20.0).contains(*value)) {
+            return refuse(&format!("hot_words.{phrase}"), value.to_string(), "-20 to 20");
+        }
+        Ok(())
+    }
+
+    pub(super) fn beam(&self) -> BeamSettings {
+        BeamSettings { width: self.width, ..BeamSettings::default() }
+    }
+
+    pub(super) fn weights(&self) -> LmWeights {
+        LmWeights { lm: self.lm_weight, word: self.word_score, unknown: self.unknown_score }
+    }
+
+    pub(super) fn word_list(&self) -> Words {
+        match self.words {
+            WordList::Open => Words::Open,
+            WordList::Listed => Words::Listed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_keeps_settings_and_language_model() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(DecodeSettings::of_model(folder.path()).unwrap(), DecodeSettings::default());
+        let lm = folder.path().join("elsewhere.arpa");
+        std::fs::write(&lm, "words").unwrap();
+        let model = folder.path().join("best");
+        std::fs::create_dir(&model).unwrap();
+        let settings = DecodeSettings { method: DecodeMethod::Beam, lm: Some(lm), ..DecodeSettings::default() };
+        settings.write(&model).unwrap();
+        let own = DecodeSettings { lm: Some(model.join("lm.arpa")), ..settings };
+        assert_eq!(DecodeSettings::of_model(&model).unwrap(), own);
+        assert_eq!(std::fs::read_to_string(model.join("lm.arpa")).unwrap(), "words");
+        // Its own model again, which must not be lost.
+        own.write(&model).unwrap();
+        assert_eq!(std::fs::read_to_string(model.join("lm.arpa")).unwrap(), "words");
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let cases = [
+            ("{\"width\": 0}", "decode.width"),
+            ("{\"lm_weight\": -1.0}", "decode.lm_weight"),
+            ("{\"hot_words\": {\"ann\": 90.0}}", "decode.hot_words.ann"),
+            ("{\"beam\": 3}", "beam"),
+        ];
+        for (text, said) in cases {
+            std::fs::write(folder.path().join(DECODING), text).unwrap();
+            let message = DecodeSettings::of_model(folder.path()).unwrap_err().to_string();
+            assert!(message.contains(said) && message.contains(DECODING), "{message}");
+        }
+    }
+}
