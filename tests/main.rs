@@ -3,6 +3,7 @@
 
 mod check;
 mod compare;
+mod decoding;
 mod doctor;
 mod evaluate;
 mod export;

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use klang_trainer::{DeviceChoice, PrecisionChoice};
 use klang_transcript::Format;
 
-use self::decoding::{DecodingArguments, LmArguments, TuneArguments};
+use self::decoding::{AlignArguments, DecodingArguments, LmArguments, TuneArguments};
 
 /// Fine-tune Wav2Vec2 for speech recognition where transcribed speech is scarce.
 #[derive(Debug, Parser)]
@@ -59,9 +59,14 @@ pub enum Command {
     Evaluate(EvaluateArguments),
     /// Transcribe audio files
     #[command(
-        after_help = "Examples:\n  klang transcribe runs/digits recording.wav\n  klang transcribe runs/digits field/*.mp3 --format eaf --out transcripts\n  klang transcribe runs/digits recording.wav --lm mine.arpa --format json --n-best 5"
+        after_help = "Examples:\n  klang transcribe runs/digits recording.wav\n  klang transcribe runs/digits field --format eaf --out transcripts\n  klang transcribe runs/digits recording.wav --lm mine.arpa --format json --n-best 5"
     )]
     Transcribe(TranscribeArguments),
+    /// Find when each word of a transcript is said, and which transcripts look wrong
+    #[command(
+        after_help = "Of a manifest every transcript is aligned with its recording, and those that the model finds least probable are listed, the worst first, with the reason. A long recording is cut into the lines of its text, and gets a manifest to train from.\n\nExamples:\n  klang align runs/mine train.jsonl --out aligned --format textgrid\n  klang align runs/mine story.wav --text story.txt --out cut"
+    )]
+    Align(AlignArguments),
     /// Make a language model from text
     #[command(
         after_help = "Interpolated modified Kneser-Ney, as KenLM's lmplz makes it. The text is brought under the rule of the model's transcripts (--model), so that both write alike.\n\nExamples:\n  klang lm train.jsonl stories.txt --out mine.arpa\n  klang lm train.jsonl --model runs/mine --order 4 --held-out dev.jsonl --test test.jsonl --out mine.arpa.gz\n  klang lm train.jsonl --units characters --out letters.arpa"
@@ -238,7 +243,7 @@ pub struct EvaluateArguments {
 pub struct TranscribeArguments {
     #[command(flatten)]
     pub model: ModelArguments,
-    /// Audio files: WAV, FLAC, MP3, Ogg Vorbis
+    /// Audio files (WAV, FLAC, MP3, Ogg Vorbis), and folders with all that are in them
     #[arg(required = true)]
     pub audio: Vec<PathBuf>,
     /// txt: the text alone; json: segments, words, times, confidence; srt, vtt: subtitles; ctm: NIST's; textgrid: Praat's;
@@ -248,9 +253,12 @@ pub struct TranscribeArguments {
     /// What else each recording may have been, so many texts, in json: of a beam search
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub n_best: u16,
-    /// Write a file for each audio file there, instead of printing
+    /// Write a file for each audio file there, in the same tree, instead of printing; what is there already is left as it is
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Write transcripts that are there already anew
+    #[arg(long, requires = "out")]
+    pub overwrite: bool,
     #[command(flatten)]
     pub decoding: DecodingArguments,
     #[command(flatten)]

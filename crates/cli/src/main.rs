@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Score(arguments) => commands::score::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
         Command::Logits(arguments) => commands::logits::run(&arguments),
+        Command::Align(arguments) => commands::align::run(&arguments),
         Command::Lm(arguments) => commands::lm::run(&arguments),
         Command::Tune(arguments) => commands::tune::run(&arguments),
     };

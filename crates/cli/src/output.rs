@@ -5,9 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use klang_trainer::{Compute, DecodeMethod, DecodeSettings, ModelSource, find_model};
+use klang_corpus::Manifest;
+use klang_trainer::{Compute, DecodeMethod, DecodeSettings, Decoder, ModelSource, ModelSpec, find_model};
 
-use crate::args::decoding::DecodingArguments;
+use crate::args::decoding::{DecodingArguments, SearchArguments};
 use crate::args::{ComputeArguments, ModelArguments};
 use crate::console::{Console, clock};
 
@@ -85,26 +86,59 @@ const HOT_WORD: f64 = 5.0;
 
 /// How a model's output is to be read: as its folder says, with what was typed on top.
 pub fn decoding(arguments: &DecodingArguments, model: &ModelSource) -> Result<DecodeSettings> {
+    let DecodingArguments { greedy, search, lm_weight, word_score, unknown_score } = arguments;
     let of_model = DecodeSettings::of_model(&model.path)?;
-    if arguments.greedy {
-        return Ok(DecodeSettings { method: DecodeMethod::Greedy, ..of_model });
+    let was_tuned_so = |method| of_model.method == method && of_model.confidence.is_some();
+    if *greedy {
+        // Confidence was learnt of another reading.
+        let confidence = of_model.confidence.filter(|_| was_tuned_so(DecodeMethod::Greedy));
+        return Ok(DecodeSettings { method: DecodeMethod::Greedy, confidence, ..of_model });
     }
-    let DecodingArguments { beam, lm, lm_weight, word_score, unknown_score, words, hot_words, .. } = arguments;
-    let mut settings = of_model.clone();
-    settings.width = beam.map_or(settings.width, usize::from);
-    settings.lm = lm.clone().or(settings.lm);
+    let weights = [("--lm-weight", lm_weight), ("--word-score", word_score), ("--unknown-score", unknown_score)];
+    let typed = weights.iter().find(|(_, weight)| weight.is_some());
+    let SearchArguments { beam, lm, words, hot_words } = search;
+    if typed.is_none() && beam.is_none() && lm.is_none() && words.is_none() && hot_words.is_none() {
+        return Ok(of_model);
+    }
+    let mut settings = searching(search, of_model)?;
+    if let (Some((name, _)), None) = (typed, &settings.lm) {
+        return Err(
+            Usage(format!("{name} says how much a language model counts, and there is none; add --lm FILE")).into()
+        );
+    }
     settings.lm_weight = lm_weight.unwrap_or(settings.lm_weight);
     settings.word_score = word_score.unwrap_or(settings.word_score);
     settings.unknown_score = unknown_score.unwrap_or(settings.unknown_score);
+    settings.check()?;
+    Ok(settings)
+}
+
+/// A search as it was typed. Weights that were tuned for another language model do not hold for this one, nor does a confidence
+/// that was learnt of another search.
+pub fn searching(arguments: &SearchArguments, of_model: DecodeSettings) -> Result<DecodeSettings> {
+    let SearchArguments { beam, lm, words, hot_words } = arguments;
+    let mut settings = DecodeSettings { method: DecodeMethod::Beam, confidence: None, ..of_model };
+    if let Some(lm) = lm {
+        let DecodeSettings { lm_weight, word_score, unknown_score, .. } = DecodeSettings::default();
+        settings = DecodeSettings { lm: Some(lm.clone()), lm_weight, word_score, unknown_score, ..settings };
+    }
+    settings.width = beam.map_or(settings.width, usize::from);
     settings.words = words.map_or(settings.words, Into::into);
     if let Some(path) = hot_words {
         settings.hot_words = read_hot_words(path)?;
     }
-    if beam.is_some() || settings != of_model {
-        settings.method = DecodeMethod::Beam;
-    }
     settings.check()?;
     Ok(settings)
+}
+
+/// The decoder of settings; says what it is, and what is odd about its language model.
+pub fn decoder(settings: DecodeSettings, model: &ModelSpec) -> Result<Decoder> {
+    let decoder = Decoder::new(settings, model)?;
+    if decoder.settings().method == DecodeMethod::Beam {
+        note(&decoder.describe());
+    }
+    decoder.warnings().iter().for_each(|text| warning(text));
+    Ok(decoder)
 }
 
 fn read_hot_words(path: &Path) -> Result<BTreeMap<String, f64>> {
@@ -128,15 +162,49 @@ fn read_hot_words(path: &Path) -> Result<BTreeMap<String, f64>> {
     Ok(words)
 }
 
-/// A file in `folder` for each audio file, named after it; two of one name would overwrite each other, and are refused.
-pub fn targets(audio: &[PathBuf], folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+/// An audio file, and what of its path is to be kept below a folder of results.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AudioFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its name, behind the folder that was given.
+    pub name: PathBuf,
+}
+
+impl AudioFile {
+    /// A file as it was typed.
+    pub fn of(path: &Path) -> Result<AudioFile> {
+        let name = path.file_name().with_context(|| format!("{}: not a file name", path.display()))?;
+        Ok(AudioFile { path: path.into(), name: name.into() })
+    }
+}
+
+/// The audio files of what was typed: files as they are, and of folders all that are below them.
+pub fn audio_files(given: &[PathBuf]) -> Result<Vec<AudioFile>> {
+    let mut files = Vec::new();
+    for path in given {
+        if path.is_dir() {
+            let below = Manifest::of_folder(path)?.utterances;
+            files.extend(below.into_iter().map(|utterance| AudioFile {
+                name: utterance.audio.strip_prefix(path).unwrap_or(&utterance.audio).to_owned(),
+                path: utterance.audio,
+            }));
+        } else {
+            files.push(AudioFile::of(path)?);
+        }
+    }
+    Ok(files)
+}
+
+/// A file in `folder` for each audio file, in the same tree; two of one name would overwrite each other, and are refused.
+pub fn targets(audio: &[AudioFile], folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let mut taken: BTreeMap<PathBuf, &Path> = BTreeMap::new();
     let mut targets = Vec::new();
-    for audio in audio {
-        let stem = audio.file_stem().with_context(|| format!("{}: not a file name", audio.display()))?;
-        let target = folder.join(format!("{}.{extension}", stem.to_string_lossy()));
-        if let Some(other) = taken.insert(target.clone(), audio) {
-            let (a, b, target) = (other.display(), audio.display(), target.display());
+    for AudioFile { path, name } in audio {
+        let stem = name.file_stem().with_context(|| format!("{}: not a file name", path.display()))?;
+        let target = folder.join(name).with_file_name(format!("{}.{extension}", stem.to_string_lossy()));
+        if let Some(other) = taken.insert(target.clone(), path) {
+            let (a, b, target) = (other.display(), path.display(), target.display());
             return Err(Usage(format!("{a} and {b} would both be written to {target}; give them two folders")).into());
         }
         targets.push(target);

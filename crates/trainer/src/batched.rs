@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use crossbeam_channel::{Receiver, bounded};
 use tch::Tensor;
 
-use crate::decode::Decoder;
+use crate::decode::{Decoder, in_parallel, log_probabilities};
 use crate::error::{Error, Result};
 use crate::in_order::InOrder;
 use crate::model::Recogniser;
 use crate::transcribe::{Heard, Prepared, caught, heard, prepare};
+use crate::windows::join;
 
 /// Seconds of audio in a batch, padding included: some 2 GB of activations for Base in bf16.
 const BATCH_SECONDS: f64 = 120.0;
@@ -63,16 +64,18 @@ impl Recogniser {
                 }
                 if seconds >= GROUP_SECONDS {
                     seconds = 0.0;
-                    self.group(std::mem::take(&mut group), decoder, &mut |place, result| order.put(place, result))?;
+                    let files = std::mem::take(&mut group);
+                    self.group(paths, files, decoder, &mut |place, result| order.put(place, result))?;
                 }
             }
-            self.group(group, decoder, &mut |place, result| order.put(place, result))
+            self.group(paths, group, decoder, &mut |place, result| order.put(place, result))
         })
     }
 
     /// Transcribes some files together; a batch that fails fails the files in it.
-    fn group<E>(
+    fn group<E: From<Error>>(
         &self,
+        paths: &[PathBuf],
         files: Vec<(usize, Prepared)>,
         decoder: &Decoder,
         put: &mut dyn FnMut(usize, Result<Heard>) -> std::result::Result<(), E>,
@@ -101,11 +104,18 @@ impl Recogniser {
                 }
             }
         }
+        let mut outputs = Vec::new();
         for ((place, file), parts) in files.into_iter().zip(logits) {
-            let result = parts.and_then(|parts| heard(&file, parts.into_iter().flatten().collect(), decoder));
-            put(place, result)?;
+            match parts.and_then(|parts| log_probabilities(&join(parts.into_iter().flatten().collect())?)) {
+                Ok(rows) => outputs.push((place, file, rows)),
+                Err(error) => put(place, Err(error))?,
+            }
         }
-        Ok(())
+        // Reading is the CPU's affair, on all its cores.
+        let read =
+            |(place, file, rows): &(usize, Prepared, Vec<f32>)| caught(&paths[*place], || heard(file, rows, decoder));
+        let texts = in_parallel(&outputs, self.compute.threads.max(1) as usize, read)?;
+        outputs.iter().zip(texts).try_for_each(|((place, ..), text)| put(*place, text))
     }
 }
 

@@ -129,6 +129,24 @@ pub enum Error {
     /// Head, loss or decoding.
     #[error(transparent)]
     Ctc(#[from] klang_ctc::Error),
+    /// A setting of decoding that there may not be.
+    #[error("decoding: {key} is {given}; allowed: {allowed}")]
+    DecodeValue {
+        /// The setting.
+        key: String,
+        /// What was given.
+        given: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A language model that a recogniser has no use for.
+    #[error("{}: {message}", path.display())]
+    Decoding {
+        /// Its file.
+        path: PathBuf,
+        /// Why not, and what to do.
+        message: String,
+    },
     /// A language model.
     #[error(transparent)]
     LanguageModel(#[from] klang_lm::Error),
@@ -168,6 +186,8 @@ impl Error {
             | Error::Device { .. }
             | Error::Run { .. }
             | Error::Export { .. }
+            | Error::DecodeValue { .. }
+            | Error::Decoding { .. }
             | Error::LanguageModel(_)
             | Error::Wav2Vec2(klang_wav2vec2::Error::Config { .. }) => true,
             Error::HubName { source, .. } => matches!(

@@ -23,6 +23,19 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     attempt().map(drop).map_err(Error::io(path))
 }
 
+/// Copies a file, however large, to a sibling temporary file of its new place, syncs it, and renames it.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    let mut source = File::open(from).map_err(Error::io(from))?;
+    let mut attempt = || {
+        let mut file =
+            tempfile::Builder::new().prefix(".klang-").suffix(".tmp").permissions(shared()).tempfile_in(parent(to))?;
+        std::io::copy(&mut source, file.as_file_mut())?;
+        file.as_file().sync_all()?;
+        file.persist(to).map_err(|error| error.error)
+    };
+    attempt().map(drop).map_err(Error::io(to))
+}
+
 /// Writes values as JSON lines, as [`write`] does.
 pub(crate) fn write_lines<T: Serialize>(path: &Path, values: impl IntoIterator<Item = T>) -> Result<()> {
     let mut text = String::new();

@@ -46,8 +46,9 @@ pub use data::{
     read_sources,
 };
 pub use decode::{
-    Calibration, DECODING, DecodeMethod, DecodeSettings, Decoded, Decoder, LmUnits, SPACE, TimedWord, TuneTry,
-    TunedDecoding, WordList, expected_calibration_error, known_sentences, read_sentences, tune_decoding,
+    AlignedLine, AlignedRecording, AlignedTranscript, Calibration, DECODING, DecodeMethod, DecodeSettings, Decoded,
+    Decoder, LEAST_WORDS, LmUnits, SPACE, Suspicion, TimedWord, TuneTry, TunedDecoding, WordList, align_transcripts,
+    expected_calibration_error, known_sentences, read_sentences, tune_decoding, worst_first,
 };
 pub use device::{Compute, DeviceChoice, PrecisionChoice, cpu_has_bf16, has_nvidia_driver};
 pub use error::{Error, Result};

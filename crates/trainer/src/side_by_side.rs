@@ -10,11 +10,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Sender, bounded};
 use tch::Tensor;
 
-use crate::decode::Decoder;
+use crate::decode::{Decoder, log_probabilities};
 use crate::error::{Error, Result};
 use crate::in_order::InOrder;
 use crate::model::Recogniser;
 use crate::transcribe::{Heard, Prepared, caught, heard, prepare};
+use crate::windows::join;
 
 /// Windows at a time, however many cores there are: each holds activations of its own, some 10 MB a second for Base.
 const MOST: usize = 4;
@@ -210,7 +211,7 @@ impl Piece {
             }
             progress.logits.drain(..).flatten().collect()
         };
-        Some(caught(path, || heard(file, parts, decoder)))
+        Some(caught(path, || heard(file, &log_probabilities(&join(parts)?)?, decoder)))
     }
 }
 

@@ -8,10 +8,10 @@ use klang_transcript::{Segment, Transcript, Word};
 use klang_wav2vec2::{Pass, WaveformBatch};
 use tch::{Device, Tensor};
 
-use crate::decode::{Decoded, Decoder, TimedWord, log_probabilities};
+use crate::decode::{Decoded, Decoder, TimedWord};
 use crate::error::{Error, Result};
 use crate::model::{ModelSpec, Recogniser};
-use crate::windows::{Window, join, windows};
+use crate::windows::{Window, windows};
 
 /// A pause between two words that ends a segment, in seconds.
 const PAUSE: f64 = 1.0;
@@ -50,7 +50,7 @@ pub(crate) struct Prepared {
     pub(crate) duration: f64,
     /// The parts that are computed one by one; at least one.
     pub(crate) windows: Vec<Window>,
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Prepared {
@@ -114,18 +114,28 @@ impl Recogniser {
         prepared.into_iter().enumerate().map(file).collect()
     }
 
-    fn prepare(&self, path: &Path) -> Result<Prepared> {
+    pub(crate) fn prepare(&self, path: &Path) -> Result<Prepared> {
         prepare(&self.spec, path)
     }
 }
 
-/// What was heard in a file, from the logits of its windows.
-pub(crate) fn heard(file: &Prepared, parts: Vec<Tensor>, decoder: &Decoder) -> Result<Heard> {
-    let rows = log_probabilities(&join(parts)?)?;
-    let decoded = decoder.decode(&rows);
-    let words = decoder.timed(&rows, &decoded.labels, file.duration);
-    let transcript = Transcript::new(&file.name, file.duration, segments(decoded, words, file.duration))?;
-    Ok(Heard { transcript, warnings: file.warnings.clone() })
+/// What was heard in a file, from ln of its probabilities (frame, vocabulary).
+pub(crate) fn heard(file: &Prepared, rows: &[f32], decoder: &Decoder) -> Result<Heard> {
+    let decoded = decoder.decode(rows);
+    let words = match decoder.gives_times() {
+        true => decoder.timed(rows, &decoded.labels, file.duration),
+        false => Vec::new(),
+    };
+    let mut warnings = file.warnings.clone();
+    let asked = !decoded.alternatives.is_empty();
+    let segments = segments(decoded, words, file.duration);
+    if asked && segments.len() > 1 {
+        let count = segments.len();
+        warnings.push(format!(
+            "alternatives are of whole recordings; this one has {count} segments between pauses, and they were left out"
+        ));
+    }
+    Ok(Heard { transcript: Transcript::new(&file.name, file.duration, segments)?, warnings })
 }
 
 /// Stretches of speech between pauses. What else the whole may have been stands with a single one.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use klang_trainer::{LmUnits, WordList};
+use klang_transcript::Format;
 
 use super::{ComputeArguments, ModelArguments};
 
@@ -14,21 +15,29 @@ pub struct DecodingArguments {
     /// Read greedily, whatever the model's folder says
     #[arg(long, conflicts_with_all = ["beam", "lm", "lm_weight", "word_score", "unknown_score", "words", "hot_words"])]
     pub greedy: bool,
-    /// Search with this many texts at a time [100 with any of the options below]
+    #[command(flatten)]
+    pub search: SearchArguments,
+    /// Weight of the language model, 0 to 10 [0.5, or what was tuned]
+    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
+    pub lm_weight: Option<f64>,
+    /// Nats that each word adds, -20 to 20; of a model of characters, each character [1.5, or what was tuned]
+    #[arg(long, value_name = "NATS", allow_negative_numbers = true)]
+    pub word_score: Option<f64>,
+    /// log10 that an unknown word is given beyond what the language model gives it, -100 to 0 [-10, or what was tuned]
+    #[arg(long, value_name = "LOG10", allow_negative_numbers = true)]
+    pub unknown_score: Option<f64>,
+}
+
+/// What is searched among.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Decoding")]
+pub struct SearchArguments {
+    /// Search with this many texts at a time [100 with any other of these options]
     #[arg(long, value_name = "WIDTH", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub beam: Option<u16>,
     /// A language model of words or characters: an ARPA file, also one packed by gzip
     #[arg(long, value_name = "FILE")]
     pub lm: Option<PathBuf>,
-    /// Weight of the language model, 0 to 10
-    #[arg(long, value_name = "WEIGHT")]
-    pub lm_weight: Option<f64>,
-    /// Nats that each word adds, -20 to 20; of a model of characters, each character
-    #[arg(long, value_name = "NATS", allow_negative_numbers = true)]
-    pub word_score: Option<f64>,
-    /// log10 that an unknown word is given beyond what the language model gives it, -100 to 0
-    #[arg(long, value_name = "LOG10", allow_negative_numbers = true)]
-    pub unknown_score: Option<f64>,
     /// Which words there may be
     #[arg(long, value_enum)]
     pub words: Option<AllowedWords>,
@@ -99,6 +108,29 @@ pub struct LmArguments {
     pub test: Vec<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub struct AlignArguments {
+    #[command(flatten)]
+    pub model: ModelArguments,
+    /// A manifest with transcripts; or a recording, with --text
+    #[arg(value_name = "MANIFEST|RECORDING")]
+    pub input: PathBuf,
+    /// The recording's text, a line for each utterance that it is to be cut into
+    #[arg(long, value_name = "FILE")]
+    pub text: Option<PathBuf>,
+    /// Where results go: alignments.jsonl of a manifest, a manifest of a recording
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Also write times in a format of transcripts: textgrid, eaf, ctm, srt, vtt, json
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// How many of the worst to list
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub worst: usize,
+    #[command(flatten)]
+    pub compute: ComputeArguments,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TuneBy {
     /// Word error rate
@@ -120,7 +152,7 @@ pub struct TuneArguments {
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
-    pub decoding: DecodingArguments,
+    pub search: SearchArguments,
     #[command(flatten)]
     pub compute: ComputeArguments,
 }

@@ -26,9 +26,8 @@ pub fn run(arguments: &EvaluateArguments) -> Result<Ending> {
     let model = Recogniser::open(&source, compute)?;
     let decoder = match reading.method {
         DecodeMethod::Greedy => None,
-        DecodeMethod::Beam => Some(Decoder::new(reading, &model.spec)?),
+        DecodeMethod::Beam => Some(output::decoder(reading, &model.spec)?),
     };
-    decoder.iter().for_each(|decoder| output::note(&decoder.describe()));
     let normaliser = Normaliser::new(&model.spec.text)?;
     let settings = LoaderSettings { audio: model.spec.audio, workers: 2, cache: AudioCache::new(0) };
     let mut scores = Map::new();
@@ -45,12 +44,12 @@ pub fn run(arguments: &EvaluateArguments) -> Result<Ending> {
         let evaluation = evaluate(&model, &data, &settings, &options, &mut Console::new())
             .with_context(|| format!("evaluating {}", manifest.display()))?;
         if let Some(folder) = &arguments.out {
-            write(folder, name, &evaluation)?;
+            write(folder, name, &evaluation, decoder.as_ref())?;
         }
         if !arguments.json {
             say(name, &evaluation, decoder.as_ref())?;
         }
-        scores.insert(name.clone(), value(&evaluation)?);
+        scores.insert(name.clone(), value(&evaluation, decoder.as_ref())?);
     }
     if arguments.json {
         let single = (scores.len() == 1).then(|| scores.values().next().cloned()).flatten();
@@ -78,12 +77,15 @@ fn say(name: &str, evaluation: &Evaluation, decoder: Option<&Decoder>) -> Result
 }
 
 /// The score as JSON: a search's, with the greedy one as `greedy`.
-fn value(evaluation: &Evaluation) -> Result<Value> {
+fn value(evaluation: &Evaluation, decoder: Option<&Decoder>) -> Result<Value> {
     let greedy = serde_json::to_value(&evaluation.score)?;
-    let Some(decoded) = &evaluation.decoded else { return Ok(greedy) };
+    let (Some(decoded), Some(decoder)) = (&evaluation.decoded, decoder) else { return Ok(greedy) };
     let mut value = serde_json::to_value(&decoded.score)?;
     if let Value::Object(value) = &mut value {
         value.insert("greedy".into(), greedy);
+        value.insert("decoder".into(), decoder.describe().into());
+        value.insert("decoding_seconds".into(), decoded.seconds.into());
+        value.insert("audio_seconds".into(), evaluation.behaviour.audio_seconds.into());
     }
     Ok(value)
 }
@@ -104,8 +106,8 @@ fn names(arguments: &EvaluateArguments) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn write(folder: &Path, name: &str, evaluation: &Evaluation) -> Result<()> {
-    let score = serde_json::to_string_pretty(&value(evaluation)?)? + "\n";
+fn write(folder: &Path, name: &str, evaluation: &Evaluation, decoder: Option<&Decoder>) -> Result<()> {
+    let score = serde_json::to_string_pretty(&value(evaluation, decoder)?)? + "\n";
     output::write(&folder.join(format!("{name}.json")), score.as_bytes())?;
     let pairs = evaluation.decoded.as_ref().map_or(&evaluation.pairs, |decoded| &decoded.pairs);
     Ok(write_hypotheses(&folder.join(format!("{name}.hypotheses.jsonl")), pairs)?)

@@ -1,6 +1,6 @@
 //! `klang lm`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use klang_lm::{ModifiedKneserNey, NgramModel};
 use klang_text::{Normaliser, TextOptions};
 use klang_trainer::{LmUnits, ModelSpec, find_model, known_sentences, read_sentences};
@@ -43,7 +43,7 @@ pub fn run(arguments: &LmArguments) -> Result<Ending> {
         })?;
     estimate.warnings().for_each(|warning| output::warning(&warning));
     if let Some(folder) = arguments.out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     estimate.model.write_arpa(&arguments.out)?;
     let counts: Vec<String> = estimate.model.counts().iter().map(u64::to_string).collect();
@@ -59,6 +59,14 @@ pub fn run(arguments: &LmArguments) -> Result<Ending> {
         counts.join(" + ")
     ))?;
     if let (Some(path), Some(held_out)) = (&arguments.held_out, &held_out) {
+        let known = known_sentences(&sentences, held_out);
+        if known > 0 {
+            let all = held_out.len();
+            output::warning(&format!(
+                "{known} of {all} sentences of {} are in the text: its perplexity is the lower for it",
+                path.display()
+            ));
+        }
         output::line(&format!("{}: {}", path.display(), perplexity(&estimate.model, held_out, units)))?;
     }
     for (path, known, all) in shared {

@@ -8,7 +8,7 @@ use klang_wav2vec2::checkpoint::write_safetensors;
 
 use crate::Ending;
 use crate::args::{ComputeArguments, LogitsArguments};
-use crate::output;
+use crate::output::{self, AudioFile};
 
 pub fn run(arguments: &LogitsArguments) -> Result<Ending> {
     let targets = targets(arguments)?;
@@ -44,5 +44,6 @@ fn targets(arguments: &LogitsArguments) -> Result<Vec<PathBuf>> {
     if arguments.audio.len() == 1 {
         return Ok(vec![arguments.out.clone()]);
     }
-    output::targets(&arguments.audio, &arguments.out, "safetensors")
+    let audio = arguments.audio.iter().map(|path| AudioFile::of(path)).collect::<Result<Vec<_>>>()?;
+    output::targets(&audio, &arguments.out, "safetensors")
 }

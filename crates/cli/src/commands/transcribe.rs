@@ -9,27 +9,55 @@ use klang_transcript::{Format, RenderOptions, render};
 
 use crate::Ending;
 use crate::args::TranscribeArguments;
-use crate::output;
+use crate::output::{self, AudioFile, Usage};
+
+/// An audio file and where its transcript goes.
+struct Task {
+    audio: PathBuf,
+    target: Option<PathBuf>,
+}
 
 pub fn run(arguments: &TranscribeArguments) -> Result<Ending> {
-    let targets = targets(arguments)?;
+    let files = output::audio_files(&arguments.audio)?;
+    let Some(tasks) = tasks(arguments, &files)? else { return Ok(Ending::Done) };
     let source = output::model(&arguments.model)?;
     let reading = output::decoding(&arguments.decoding, &source)?;
-    let compute = output::compute(&arguments.compute)?;
-    let model = Recogniser::open(&source, compute)?;
     if arguments.n_best > 0 && reading.method == DecodeMethod::Greedy {
         let message = "--n-best takes a beam search, and this model is read greedily; add --beam 100, or --lm FILE";
-        return Err(output::Usage(message.into()).into());
+        return Err(Usage(message.into()).into());
     }
-    let decoder = Decoder::new(reading, &model.spec)?.giving(arguments.n_best.into());
-    if decoder.settings().method == DecodeMethod::Beam {
-        output::note(&decoder.describe());
+    if arguments.n_best > 0 && arguments.format != Format::Json {
+        let message = format!("--n-best has no place in {}; allowed: --format json", arguments.format);
+        return Err(Usage(message).into());
     }
+    let compute = output::compute(&arguments.compute)?;
+    let model = Recogniser::open(&source, compute)?;
+    let mut decoder = output::decoder(reading, &model.spec)?.giving(arguments.n_best.into());
+    match arguments.format {
+        Format::Txt => decoder = decoder.untimed(),
+        Format::Json | Format::Ctm if decoder.settings().confidence.is_none() => {
+            output::note(
+                "the confidence of words is how probable their sounds are, and not calibrated; see klang tune",
+            );
+        }
+        _ => {}
+    }
+    let failed = transcribe(arguments, &model, &decoder, &tasks)?;
+    if failed > 0 {
+        output::note(&format!("{failed} of {} files failed; each is named above", tasks.len()));
+        return Ok(Ending::PartlyFailed);
+    }
+    Ok(Ending::Done)
+}
+
+/// Transcribes, and counts the files that failed. A transcript that cannot be written ends all: no other could be, either.
+fn transcribe(arguments: &TranscribeArguments, model: &Recogniser, decoder: &Decoder, tasks: &[Task]) -> Result<usize> {
     let mut failed = 0;
-    model.transcribe_all(&arguments.audio, &decoder, |place, result| -> Result<()> {
-        let (audio, target) = (&arguments.audio[place], targets[place].as_deref());
-        match result.map_err(anyhow::Error::from).and_then(|heard| say(arguments, audio, target, &heard)) {
-            Ok(()) => Ok(()),
+    let paths: Vec<PathBuf> = tasks.iter().map(|task| task.audio.clone()).collect();
+    model.transcribe_all(&paths, decoder, |place, result| -> Result<()> {
+        let task = &tasks[place];
+        match result.map_err(anyhow::Error::from).and_then(|heard| rendered(arguments, task, &heard)) {
+            Ok(text) => say(arguments, task, &text, tasks.len()),
             Err(error) => {
                 output::error(&error);
                 failed += 1;
@@ -37,25 +65,25 @@ pub fn run(arguments: &TranscribeArguments) -> Result<Ending> {
             }
         }
     })?;
-    if failed > 0 {
-        output::note(&format!("{failed} of {} files failed; each is named above", arguments.audio.len()));
-        return Ok(Ending::PartlyFailed);
+    Ok(failed)
+}
+
+fn rendered(arguments: &TranscribeArguments, task: &Task, heard: &Heard) -> Result<String> {
+    for warning in &heard.warnings {
+        output::warning(&format!("{}: {warning}", task.audio.display()));
     }
-    Ok(Ending::Done)
+    let relative_audio = relative(&task.audio, task.target.as_deref());
+    let options = RenderOptions { date: SystemTime::now(), relative_audio, language: None };
+    Ok(render(&heard.transcript, arguments.format, &options)?)
 }
 
 /// Writes a transcript to its file, or prints it.
-fn say(arguments: &TranscribeArguments, audio: &Path, target: Option<&Path>, heard: &Heard) -> Result<()> {
-    for warning in &heard.warnings {
-        output::warning(&format!("{}: {warning}", audio.display()));
-    }
-    let options = RenderOptions { date: SystemTime::now(), relative_audio: relative(audio, target), language: None };
-    let text = render(&heard.transcript, arguments.format, &options)?;
-    match target {
+fn say(arguments: &TranscribeArguments, task: &Task, text: &str, files: usize) -> Result<()> {
+    match &task.target {
         Some(target) => output::write(target, text.as_bytes()),
         // Several texts on one stream need their names.
-        None if arguments.audio.len() > 1 && arguments.format == Format::Txt => {
-            output::line(&format!("{}\t{}", audio.display(), text.trim_end_matches('\n')))
+        None if files > 1 && arguments.format == Format::Txt => {
+            output::line(&format!("{}\t{}", task.audio.display(), text.trim_end_matches('\n')))
         }
         None => output::line(text.trim_end_matches('\n')),
     }
@@ -79,9 +107,28 @@ fn relative(audio: &Path, target: Option<&Path>) -> Option<String> {
     Some(up.chain(down).collect::<Vec<String>>().join("/"))
 }
 
-/// Where each file's transcript goes.
-fn targets(arguments: &TranscribeArguments) -> Result<Vec<Option<PathBuf>>> {
-    let Some(folder) = &arguments.out else { return Ok(vec![None; arguments.audio.len()]) };
-    let targets = output::targets(&arguments.audio, folder, arguments.format.extension())?;
-    Ok(targets.into_iter().map(Some).collect())
+/// What is to be done; none where all of it was done before.
+fn tasks(arguments: &TranscribeArguments, files: &[AudioFile]) -> Result<Option<Vec<Task>>> {
+    let Some(folder) = &arguments.out else {
+        // A text is a line and an object is one; anything else is a file.
+        if files.len() > 1 && ![Format::Txt, Format::Json, Format::Ctm].contains(&arguments.format) {
+            let format = arguments.format;
+            let message = format!("{} transcripts in {format} are as many files; add --out DIR", files.len());
+            return Err(Usage(message).into());
+        }
+        return Ok(Some(files.iter().map(|file| Task { audio: file.path.clone(), target: None }).collect()));
+    };
+    let targets = output::targets(files, folder, arguments.format.extension())?;
+    let all = files.iter().zip(targets).map(|(file, target)| Task { audio: file.path.clone(), target: Some(target) });
+    let (done, tasks): (Vec<Task>, Vec<Task>) =
+        all.partition(|task| !arguments.overwrite && task.target.as_deref().is_some_and(Path::exists));
+    if let Some(first) = done.first().and_then(|task| task.target.as_deref()) {
+        output::note(&format!(
+            "{} of {} files have their transcript ({}, …) and are left as they are; --overwrite writes them anew",
+            done.len(),
+            files.len(),
+            first.display()
+        ));
+    }
+    Ok((!tasks.is_empty()).then_some(tasks))
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use klang_text::{Normaliser, Score};
 use klang_trainer::{
-    AudioCache, ChooseBy, DecodeMethod, Decoder, Keep, LoaderSettings, Recipe, Recogniser, RunFolder, Source,
-    TunedDecoding, encode, read_sources, tune_decoding,
+    AudioCache, ChooseBy, DecodeMethod, DecodeSettings, Keep, LEAST_WORDS, LoaderSettings, Recogniser, RunFolder,
+    Source, TunedDecoding, encode, read_sources, tune_decoding,
 };
 
 use crate::Ending;
@@ -20,13 +20,18 @@ pub fn run(arguments: &TuneArguments) -> Result<Ending> {
         let message = "a hub's model cannot keep settings; export it first (klang export), or ask with --dry-run";
         return Err(Usage(message.into()).into());
     }
-    refuse_tests(&arguments.model.model, &arguments.manifest)?;
+    if !source.path.is_dir() {
+        let message = format!(
+            "{} is a file; settings are kept in a model's folder: klang export it first",
+            source.path.display()
+        );
+        return Err(Usage(message).into());
+    }
+    check_data(&arguments.model.model, &arguments.manifest)?;
+    let settings = output::searching(&arguments.search, DecodeSettings::of_model(&source.path)?)?;
     let compute = output::compute(&arguments.compute)?;
     let model = Recogniser::open(&source, compute)?;
-    let mut settings = output::decoding(&arguments.decoding, &source)?;
-    settings.method = DecodeMethod::Beam;
-    let decoder = Decoder::new(settings, &model.spec)?;
-    output::note(&decoder.describe());
+    let decoder = output::decoder(settings, &model.spec)?;
     let normaliser = Normaliser::new(&model.spec.text)?;
     let utterances = read_sources(&[Source::Whole(arguments.manifest.clone())], &Default::default())?;
     let (spec, rate) = (&model.spec, model.spec.audio.sampling_rate);
@@ -46,64 +51,85 @@ pub fn run(arguments: &TuneArguments) -> Result<Ending> {
 }
 
 fn say(tuned: &TunedDecoding) -> Result<()> {
-    output::line("LM weight  word score  width     WER     CER")?;
-    for one in &tuned.tries {
+    let rate = |value: Option<f64>| value.map_or("–".into(), |value| format!("{:.1} %", 100.0 * value));
+    if tuned.tries.len() > 1 {
+        output::line("LM weight  word score  unknown  width      WER      CER")?;
+    }
+    for one in tuned.tries.iter().filter(|_| tuned.tries.len() > 1) {
         output::line(&format!(
-            "{:9}  {:10}  {:5}  {:5.1} %  {:5.1} %",
+            "{:9}  {:10}  {:7}  {:5}  {:>7}  {:>7}",
             one.lm_weight,
             one.word_score,
+            one.unknown_score,
             one.width,
-            100.0 * one.wer,
-            100.0 * one.cer
+            rate(one.wer),
+            rate(one.cer)
         ))?;
     }
-    let rates = |score: &Score| {
-        let rate = |value: Option<f64>| value.map_or("–".into(), |value| format!("{:.1} %", 100.0 * value));
-        format!("WER {}, CER {}", rate(score.wer), rate(score.cer))
-    };
+    let rates = |score: &Score| format!("WER {}, CER {}", rate(score.wer), rate(score.cer));
     output::line(&format!("\ngreedy: {}", rates(&tuned.greedy)))?;
     match tuned.settings.method {
         DecodeMethod::Greedy => output::line("no search was better: the model is read greedily")?,
         DecodeMethod::Beam => {
             let settings = &tuned.settings;
             output::line(&format!(
-                "best:   {} by a beam of {}, LM weight {}, word score {}",
+                "best:   {} by a beam of {}, LM weight {}, word score {}, unknown score {}: the best of {} tries on dev itself",
                 rates(&tuned.tuned),
                 settings.width,
                 settings.lm_weight,
-                settings.word_score
+                settings.word_score,
+                settings.unknown_score,
+                tuned.tries.len()
             ))?;
         }
     }
-    if let Some([raw, calibrated]) = tuned.calibration_error {
-        output::line(&format!(
+    match tuned.calibration_error {
+        Some([raw, calibrated]) => output::line(&format!(
             "confidence of words: expected calibration error {:.1} % as computed, {:.1} % calibrated on the other half",
             100.0 * raw,
             100.0 * calibrated
-        ))?;
+        )),
+        None => output::line(&format!(
+            "confidence of words: not calibrated, which takes {LEAST_WORDS} recognised words of dev"
+        )),
     }
-    Ok(())
 }
 
-/// What a run is tested on is no place to tune.
-fn refuse_tests(model: &Path, manifest: &Path) -> Result<()> {
-    let run = [Some(model), model.parent()].into_iter().flatten().find(|folder| folder.join("recipe.yaml").is_file());
-    let Some(recipe) = run.and_then(|run| Recipe::read(&RunFolder::at(run).recipe(), &[]).ok()) else { return Ok(()) };
+/// What a run is tested on is no place to tune, and what it learnt from says little.
+fn check_data(model: &Path, manifest: &Path) -> Result<()> {
+    let Some(run) = RunFolder::around(model) else { return Ok(()) };
+    let Some(recipe) = run.resolved() else {
+        output::warning(&format!(
+            "{} cannot be read: whether {} is a test of it is not known",
+            run.recipe().display(),
+            manifest.display()
+        ));
+        return Ok(());
+    };
     let real = |path: &Path| std::fs::canonicalize(path).ok();
     let asked = real(manifest);
-    let test = recipe.data.test.iter().find(|(_, source)| asked.is_some() && real(source.path()) == asked);
-    let whole = |name: &str| {
-        let dev = recipe.data.dev.as_ref().and_then(|dev| real(dev.path()));
-        let train = recipe.data.train.iter().any(|source| real(source.path()) == asked);
-        // Parts of one manifest may be anything.
-        (dev != asked && !train).then(|| name.to_owned())
-    };
-    match test.and_then(|(name, _)| whole(name)) {
-        None => Ok(()),
-        Some(name) => Err(Usage(format!(
+    if asked.is_none() {
+        return Ok(()); // reading it says why
+    }
+    let is_it = |source: &Source| real(source.path()) == asked;
+    // Parts of one manifest may be anything.
+    let trained = recipe.data.train.iter().any(is_it);
+    let is_dev = recipe.data.dev.as_ref().is_some_and(is_it);
+    let test = recipe.data.test.iter().find(|(_, source)| is_it(source)).map(|(name, _)| name);
+    match test {
+        Some(name) if !trained && !is_dev => Err(Usage(format!(
             "{} is the test `{name}` of this run; weights tuned on it would be tested on what they were chosen by. Give its dev, or other transcribed speech",
             manifest.display()
         ))
         .into()),
+        _ => {
+            if trained {
+                output::warning(&format!(
+                    "the run learnt from {}: what it makes of its own training data says little of other speech",
+                    manifest.display()
+                ));
+            }
+            Ok(())
+        }
     }
 }

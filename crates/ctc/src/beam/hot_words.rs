@@ -9,7 +9,7 @@ const NOWHERE: u32 = u32::MAX;
 /// Adds to a text's score for each listed phrase in it, as whole words.
 ///
 /// A part of a phrase is promised its share by labels, and gives it back where the phrase is left; of phrases that begin alike
-/// the longest counts.
+/// the longest counts. Phrases do not overlap: while the words of one are said, none is looked for that begins within it.
 #[derive(Clone, Debug)]
 pub struct HotWords {
     trie: Trie,

@@ -110,7 +110,7 @@ fn language_model() -> NgramModel {
 }
 
 fn lexicon(model: &NgramModel) -> Lexicon {
-    Lexicon::new(model.vocabulary().map(|(id, word)| (spelt(word), Some(id))))
+    Lexicon::new(model, model.vocabulary().map(|(id, word)| (spelt(word), id)))
 }
 
 /// The score of a whole text, written out word by word.
@@ -137,7 +137,7 @@ fn with_a_word_model_the_best_text_is_the_exhaustive_searchs() {
     let weights = LmWeights { lm: 0.7, word: 0.4, unknown: -1.5 };
     for (seed, words) in [(40, Words::Open), (41, Words::Listed), (42, Words::Open), (43, Words::Listed)] {
         let frames = frames(seed, 7, 4);
-        let scorer = WordScorer { lm: Some(&model), lexicon: &lexicon, words, delimiter: 3, weights };
+        let scorer = WordScorer { lm: &model, lexicon: &lexicon, words, delimiter: 3, weights };
         let found = search(BeamSettings::EXACT, scorer, &frames, 0).finish(usize::MAX);
         let expected: BTreeMap<Vec<u32>, f64> = exhaustive(&frames, 0)
             .into_iter()
@@ -177,18 +177,51 @@ fn a_model_of_the_labels_scores_each_of_them() {
 
 #[test]
 fn hot_words_are_preferred_and_scorers_add() {
-    // Both texts are equally probable but for a hair.
     let frame = |of: &[(usize, f64)]| {
         let mut row = vec![-20.0f32; 4];
         of.iter().for_each(|&(label, p)| row[label] = p.ln() as f32);
         row
     };
-    let frames = [frame(&[(1, 1.0)]), frame(&[(1, 0.52), (2, 0.48)]), frame(&[(2, 1.0)]), frame(&[(3, 1.0)])];
-    let hot = HotWords::new(&[(spelt("ab"), 1.0), (spelt("aa"), -3.0)], 3);
-    let plain = search(BeamSettings::default(), (), &frames, 0).finish(1);
-    assert_eq!(plain[0].labels, spelt("ab "));
-    let both = search(BeamSettings::default(), (Some(&hot), None::<()>), &frames, 0).finish(1);
-    assert_eq!((both[0].labels.clone(), both[0].scorer), (spelt("ab "), 1.0));
+    // "aa" at 0.6, "ab" at 0.4.
+    let frames = [frame(&[(1, 1.0)]), frame(&[(0, 1.0)]), frame(&[(1, 0.6), (2, 0.4)])];
+    let best = |scorer: (Option<&HotWords>, Option<LabelScorer>)| {
+        search(BeamSettings::default(), scorer, &frames, 0).finish(1).remove(0)
+    };
+    let hot = HotWords::new(&[(spelt("ab"), 1.0)], 3);
+    assert_eq!(best((None, None)).labels, spelt("aa"));
+    let found = best((Some(&hot), None));
+    assert_eq!((found.labels, found.scorer), (spelt("ab"), 1.0));
+    // A model of letters that weighs nothing, but for three nats a letter.
+    let model = language_model();
+    let weights = LmWeights { lm: 0.0, word: 3.0, unknown: 0.0 };
+    let letters = LabelScorer { lm: &model, words: &[None; 4], weights };
+    assert_eq!(best((Some(&hot), Some(letters))).scorer, 1.0 + 2.0 * 3.0);
+}
+
+#[test]
+fn a_weighty_model_does_not_make_the_default_beam_lose_the_ends_of_words() {
+    let model = language_model();
+    let lexicon = lexicon(&model);
+    for seed in 90..110 {
+        // As sure as a model that has learnt: of noise no beam finds the best text.
+        let mut frames = frames(seed, 30, 4);
+        for frame in &mut frames {
+            frame.iter_mut().for_each(|value| *value *= 2.5);
+            let sum: f32 = frame.iter().map(|value| value.exp()).sum();
+            frame.iter_mut().for_each(|value| *value -= sum.ln());
+        }
+        let weights = LmWeights { lm: 3.0, word: 0.0, unknown: -3.0 };
+        let scorer = WordScorer { lm: &model, lexicon: &lexicon, words: Words::Open, delimiter: 3, weights };
+        let wide = BeamSettings { width: 3000, label_floor: f32::NEG_INFINITY, margin: f64::INFINITY };
+        let narrow = BeamSettings { label_floor: f32::NEG_INFINITY, ..BeamSettings::default() };
+        let (best, found) = (search(wide, scorer, &frames, 0), search(narrow, scorer, &frames, 0));
+        // How many delimiters stand between words is all the same.
+        let words = |search: &BeamSearch<WordScorer>| -> Vec<Vec<u32>> {
+            let labels = search.finish(1).remove(0).labels;
+            labels.split(|&label| label == 3).filter(|word| !word.is_empty()).map(<[u32]>::to_vec).collect()
+        };
+        assert_eq!(words(&found), words(&best), "seed {seed}");
+    }
 }
 
 #[test]

@@ -39,33 +39,53 @@ impl Default for LmWeights {
 #[derive(Clone, Debug)]
 pub struct Lexicon {
     trie: Trie,
-    words: Vec<Option<WordId>>,
+    words: Vec<WordId>,
+    /// By node: log10 of the probability of the likeliest word below it, whatever came before.
+    best: Vec<f32>,
 }
 
 impl Lexicon {
-    /// Words by their labels. A word that is spelled in several ways may stand there several times; of words that are
-    /// spelled alike the first counts. `word` is the language model's, or none where it knows no such word.
-    pub fn new(spellings: impl IntoIterator<Item = (Vec<u32>, Option<WordId>)>) -> Lexicon {
-        let spelt = spellings.into_iter().filter(|(labels, _)| !labels.is_empty());
-        let (labels, words): (Vec<_>, Vec<_>) = spelt.unzip();
-        Lexicon { trie: Trie::new(labels.into_iter().zip(0..).collect()), words }
+    /// A language model's words by their labels. A word that is spelled in several ways may stand there several times; of words
+    /// that are spelled alike the first counts.
+    pub fn new(lm: &NgramModel, spellings: impl IntoIterator<Item = (Vec<u32>, WordId)>) -> Lexicon {
+        let spelt: Vec<(Vec<u32>, WordId)> = spellings.into_iter().filter(|(labels, _)| !labels.is_empty()).collect();
+        let trie = Trie::new(spelt.iter().map(|(labels, _)| labels.clone()).zip(0..).collect());
+        let mut best = vec![f32::NEG_INFINITY; trie.len()];
+        for (labels, word) in &spelt {
+            let log10 = lm.score(lm.null_state(), *word).0;
+            let mut node = ROOT;
+            for &label in labels {
+                let Some(next) = trie.child(node, label) else { break };
+                node = next;
+                best[node as usize] = best[node as usize].max(log10);
+            }
+        }
+        Lexicon { trie, words: spelt.into_iter().map(|(_, word)| word).collect(), best }
     }
 
-    /// The word that ends at a node, if one does, by what the language model knows of it.
-    fn word(&self, node: u32) -> Option<Option<WordId>> {
+    /// The word that ends at a node, if one does.
+    fn word(&self, node: u32) -> Option<WordId> {
         if node == UNLISTED {
             return None;
         }
         self.trie.value(node).map(|number| self.words[number as usize])
     }
+
+    /// The word that labels spell, if they spell one.
+    pub fn find(&self, labels: &[u32]) -> Option<WordId> {
+        self.word(labels.iter().try_fold(ROOT, |node, &label| self.trie.child(node, label))?)
+    }
 }
 
-/// Scores words as they end at the delimiter, by a language model if there is one.
+/// Scores words as they end at the delimiter, by a language model.
+///
+/// From its first letter on a word is promised what the likeliest word that begins so would be given without a history, so that
+/// a beam does not drop the ends of words for the price that they have to pay all at once.
 #[derive(Clone, Copy, Debug)]
 pub struct WordScorer<'a> {
     /// The model.
-    pub lm: Option<&'a NgramModel>,
-    /// How words are spelled.
+    pub lm: &'a NgramModel,
+    /// How its words are spelled.
     pub lexicon: &'a Lexicon,
     /// Whether there may be others.
     pub words: Words,
@@ -78,8 +98,7 @@ pub struct WordScorer<'a> {
 /// Within a text: the words so far, and the letters of the one that has begun.
 #[derive(Clone, Copy, Debug)]
 pub struct WordState {
-    /// The model's state, if there is a model.
-    lm: Option<State>,
+    lm: State,
     /// Its place in the trie; the root where no word has begun.
     node: u32,
     /// What was promised of it.
@@ -88,25 +107,29 @@ pub struct WordState {
 
 impl WordScorer<'_> {
     /// Nats of a word, and the model's state behind it; none where it may not be.
-    fn word(&self, lm: Option<State>, node: u32) -> Option<(f64, Option<State>)> {
+    fn word(&self, lm: State, node: u32) -> Option<(f64, State)> {
         let listed = self.lexicon.word(node);
         if self.words == Words::Listed && listed.is_none() {
             return None;
         }
-        let (log10, next, known) = match (self.lm, lm) {
-            (Some(model), Some(state)) => {
-                let known = listed.flatten();
-                let (log10, next) = model.score(state, known.unwrap_or(WordId::UNKNOWN));
-                (log10, Some(next), known.is_some())
-            }
-            _ => (0.0, None, listed.is_some()),
-        };
-        let unknown = if known { 0.0 } else { self.unknown() };
-        Some((self.weights.lm * f64::from(log10) * std::f64::consts::LN_10 + unknown + self.weights.word, next))
+        let (log10, next) = self.lm.score(lm, listed.unwrap_or(WordId::UNKNOWN));
+        let unknown = if listed.is_some() { 0.0 } else { self.weights.unknown };
+        Some((self.nats(f64::from(log10) + unknown), next))
     }
 
-    fn unknown(&self) -> f64 {
-        self.weights.lm * self.weights.unknown * std::f64::consts::LN_10
+    /// What is promised of a word that has begun.
+    fn promise(&self, node: u32) -> f64 {
+        match self.lexicon.best.get(node as usize) {
+            Some(&log10) => self.nats(f64::from(log10)),
+            None => {
+                let (log10, _) = self.lm.score(self.lm.null_state(), WordId::UNKNOWN);
+                self.nats(f64::from(log10) + self.weights.unknown)
+            }
+        }
+    }
+
+    fn nats(&self, log10: f64) -> f64 {
+        self.weights.lm * log10 * std::f64::consts::LN_10 + self.weights.word
     }
 }
 
@@ -114,7 +137,7 @@ impl Scorer for WordScorer<'_> {
     type State = WordState;
 
     fn start(&self) -> WordState {
-        WordState { lm: self.lm.map(NgramModel::start), node: ROOT, promised: 0.0 }
+        WordState { lm: self.lm.start(), node: ROOT, promised: 0.0 }
     }
 
     fn extend(&self, state: WordState, label: u32) -> Option<(f64, WordState)> {
@@ -128,20 +151,18 @@ impl Scorer for WordScorer<'_> {
             return Some((score - promised, WordState { lm, node: ROOT, promised: 0.0 }));
         }
         let next = if node == UNLISTED { None } else { self.lexicon.trie.child(node, label) };
-        match (next, self.words) {
-            (Some(node), _) => Some((0.0, WordState { node, ..state })),
-            (None, Words::Listed) => None,
-            (None, Words::Open) => {
-                let unknown = self.unknown();
-                Some((unknown - promised, WordState { lm, node: UNLISTED, promised: unknown }))
-            }
+        if next.is_none() && self.words == Words::Listed {
+            return None;
         }
+        let node = next.unwrap_or(UNLISTED);
+        let promise = self.promise(node);
+        Some((promise - promised, WordState { lm, node, promised: promise }))
     }
 
     fn end(&self, state: WordState) -> Option<f64> {
         let WordState { lm, node, promised } = state;
         let (score, lm) = if node == ROOT { (0.0, lm) } else { self.word(lm, node)? };
-        let end = self.lm.zip(lm).map_or(0.0, |(model, state)| f64::from(model.end(state)));
+        let end = f64::from(self.lm.end(lm));
         Some(score - promised + self.weights.lm * end * std::f64::consts::LN_10)
     }
 }

@@ -1,17 +1,21 @@
 //! From log probabilities to text, as the settings say.
 
+use klang_ctc::AlignedLabel;
 use klang_ctc::beam::{BeamSearch, HotWords, Hypothesis, LabelScorer, Lexicon, Scorer, WordScorer, Words};
 use klang_lm::{NgramModel, ReadOptions, WordId};
 use klang_text::{Normaliser, Vocabulary};
 use klang_transcript::Alternative;
 
 use super::settings::{DecodeMethod, DecodeSettings};
-use super::times::{Clock, TimedWord, calibrate, timed_words};
+use super::times::{Clock, TimedWord, calibrate, timed_words, words};
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 
 /// What stands for the space between words in a language model of characters, as in Wav2Vec2's own vocabularies.
 pub const SPACE: &str = "|";
+
+/// The share of a language model's words that a model is expected to be able to write.
+const WRITABLE: f64 = 0.9;
 
 /// Words that are named in a message.
 const NAMED: usize = 5;
@@ -36,6 +40,8 @@ pub struct Decoder {
     knowledge: Knowledge,
     hot_words: Option<HotWords>,
     alternatives: usize,
+    timing: bool,
+    warnings: Vec<String>,
 }
 
 /// What is known of texts.
@@ -65,28 +71,50 @@ impl Decoder {
         settings.check()?;
         let vocabulary = spec.vocabulary.clone();
         let clock = Clock { samples_per_frame: spec.config.samples_per_frame(), rate: spec.audio.sampling_rate };
-        let (mut knowledge, mut hot_words) = (Knowledge::Nothing, None);
+        let (mut knowledge, mut hot_words, mut warnings) = (Knowledge::Nothing, None, Vec::new());
         if settings.method == DecodeMethod::Beam {
             if let Some(path) = &settings.lm {
                 let lm = NgramModel::read_arpa(path, &ReadOptions::default())?;
-                knowledge = know(lm, &vocabulary).map_err(|message| Error::Model { path: path.clone(), message })?;
+                (knowledge, warnings) =
+                    know(lm, &vocabulary).map_err(|message| Error::Decoding { path: path.clone(), message })?;
             }
             if settings.word_list() == Words::Listed && !matches!(knowledge, Knowledge::Words { .. }) {
-                return Err(Error::RecipeValue {
-                    key: "decode.words".into(),
+                return Err(Error::DecodeValue {
+                    key: "words".into(),
                     given: "listed, without a language model of words".into(),
-                    allowed: "listed with decode.lm, a model of words; or open".into(),
+                    allowed: "listed with a language model of words; or open".into(),
                 });
             }
             hot_words = hot(&settings, spec)?;
         }
-        Ok(Decoder { settings, vocabulary, clock, knowledge, hot_words, alternatives: 0 })
+        Ok(Decoder { settings, vocabulary, clock, knowledge, hot_words, warnings, alternatives: 0, timing: true })
     }
 
     /// The same, which also gives the best `count` texts of a beam search.
     #[must_use]
     pub fn giving(self, count: usize) -> Decoder {
         Decoder { alternatives: count, ..self }
+    }
+
+    /// The same, which gives texts alone: an alignment takes time by a recording's length times its text's.
+    #[must_use]
+    pub fn untimed(self) -> Decoder {
+        Decoder { timing: false, ..self }
+    }
+
+    /// Whether it gives times.
+    pub(crate) fn gives_times(&self) -> bool {
+        self.timing
+    }
+
+    /// What a user should know of the language model.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether its language model is of labels, not of words.
+    pub(super) fn is_of_labels(&self) -> bool {
+        matches!(self.knowledge, Knowledge::Labels { .. })
     }
 
     /// How it reads.
@@ -128,7 +156,7 @@ impl Decoder {
             Knowledge::Nothing => self.search((), log_probabilities),
             Knowledge::Words { lm, lexicon, delimiter } => {
                 let (words, weights) = (self.settings.word_list(), self.settings.weights());
-                let scorer = WordScorer { lm: Some(lm), lexicon, words, delimiter: *delimiter, weights };
+                let scorer = WordScorer { lm, lexicon, words, delimiter: *delimiter, weights };
                 self.search(scorer, log_probabilities)
             }
             Knowledge::Labels { lm, words } => {
@@ -143,7 +171,7 @@ impl Decoder {
             let text = self.vocabulary.decode(&hypothesis.labels);
             // Texts that differ in labels alone (a space at the end) are one.
             if alternatives.iter().all(|other| other.text != text) {
-                let lm = self.lm_log10(&text, &hypothesis.labels);
+                let lm = self.lm_log10(&hypothesis.labels);
                 alternatives.push(Alternative { text, score: hypothesis.total(), acoustic: hypothesis.acoustic, lm });
             }
         }
@@ -165,18 +193,39 @@ impl Decoder {
             silent.iter().for_each(|&id| frame[id] = f32::NEG_INFINITY);
             search.push(&frame);
         }
-        search.finish(self.settings.width)
+        // Of texts that differ in spaces alone one counts.
+        search.finish(if self.alternatives == 0 { 1 } else { 4 * self.alternatives })
     }
 
-    fn lm_log10(&self, text: &str, labels: &[u32]) -> Option<f64> {
-        match &self.knowledge {
-            Knowledge::Nothing => None,
-            Knowledge::Words { lm, .. } => Some(lm.score_sentence(text.split_whitespace()).log10),
-            Knowledge::Labels { lm, .. } => {
-                let spelt: Vec<String> = labels.iter().map(|&label| spelling(&self.vocabulary, label)).collect();
-                Some(lm.score_sentence(spelt.iter().map(String::as_str)).log10)
+    fn lm_log10(&self, labels: &[u32]) -> Option<f64> {
+        let (lm, words): (_, Vec<WordId>) = match &self.knowledge {
+            Knowledge::Nothing => return None,
+            Knowledge::Words { lm, lexicon, delimiter } => {
+                let spelt = labels.split(|label| label == delimiter).filter(|word| !word.is_empty());
+                (lm, spelt.map(|word| lexicon.find(word).unwrap_or(WordId::UNKNOWN)).collect())
             }
-        }
+            Knowledge::Labels { lm, words } => {
+                let word = |&label: &u32| words.get(label as usize).copied().flatten().unwrap_or(WordId::UNKNOWN);
+                (lm, labels.iter().map(word).collect())
+            }
+        };
+        let (sum, state) = words.into_iter().fold((0.0, lm.start()), |(sum, state), word| {
+            let (log10, next) = lm.score(state, word);
+            (sum + f64::from(log10), next)
+        });
+        Some(sum + f64::from(lm.end(state)))
+    }
+
+    /// Where a frame begins, in seconds.
+    pub(super) fn time(&self, frame: usize) -> f64 {
+        self.clock.time(frame)
+    }
+
+    /// The words of labels whose frames are known. `duration` is the recording's, in seconds.
+    pub(super) fn words(&self, labels: &[u32], places: &[AlignedLabel], duration: f64) -> Vec<TimedWord> {
+        let mut words = words(&self.vocabulary, labels, places, self.clock, duration);
+        calibrate(&mut words, self.settings.confidence.as_ref());
+        words
     }
 
     /// The words of labels that were read off `log_probabilities`, with times and confidence. `duration` is the recording's,
@@ -190,7 +239,7 @@ impl Decoder {
 }
 
 /// The best label of each frame, repeats merged, blanks dropped.
-fn greedy(log_probabilities: &[f32], vocabulary: &Vocabulary) -> Vec<u32> {
+pub(super) fn greedy(log_probabilities: &[f32], vocabulary: &Vocabulary) -> Vec<u32> {
     let best = |row: &[f32]| {
         // Of equal ones the first, as libtorch's argmax has it.
         let labels = (0u32..).zip(row).max_by(|(a, x), (b, y)| x.total_cmp(y).then(b.cmp(a)));
@@ -202,48 +251,75 @@ fn greedy(log_probabilities: &[f32], vocabulary: &Vocabulary) -> Vec<u32> {
     labels
 }
 
-/// A label as a language model of labels has it.
-fn spelling(vocabulary: &Vocabulary, label: u32) -> String {
-    if Some(label) == vocabulary.delimiter() { SPACE.into() } else { vocabulary.decode(&[label]) }
-}
-
-/// How a language model's words meet a model's labels.
-fn know(lm: NgramModel, vocabulary: &Vocabulary) -> std::result::Result<Knowledge, String> {
+/// How a language model's words meet a model's labels; with what a user should know of it.
+fn know(lm: NgramModel, vocabulary: &Vocabulary) -> std::result::Result<(Knowledge, Vec<String>), String> {
     if lm.vocabulary().next().is_none() {
         return Err("the language model has no words; make one from text: klang lm TEXT --out FILE.arpa".into());
     }
     let of_characters = lm.vocabulary().all(|(_, word)| word.chars().count() == 1);
-    let labels_are_characters =
-        vocabulary.tokens().iter().all(|token| token.chars().count() == 1 || token.starts_with(['<', '[']));
-    match vocabulary.delimiter() {
-        Some(delimiter) if !(of_characters && labels_are_characters) => {
-            let (mut spelt, mut unspelt) = (Vec::new(), Vec::new());
-            for (id, word) in lm.vocabulary() {
-                let encoded = vocabulary.encode(word);
-                match encoded.unknown.is_empty() {
-                    true => spelt.push((encoded.labels, Some(id))),
-                    false => unspelt.push(word),
-                }
+    let text = || (0..vocabulary.len() as u32).filter(|&label| !vocabulary.is_special(label));
+    let long = text().find(|&label| vocabulary.decode(&[label]).chars().count() > 1);
+    if let (true, Some(long)) = (of_characters, long) {
+        return Err(format!(
+            "a language model of characters, for a recogniser whose labels are longer (`{}`): make one of words, klang lm TEXT --out FILE.arpa",
+            vocabulary.decode(&[long])
+        ));
+    }
+    let all = lm.vocabulary().count();
+    let warnings = |known: usize, unspelt: &[&str]| {
+        let few = (known as f64) < WRITABLE * all as f64;
+        let warning = || {
+            format!(
+                "only {known} of the language model's {all} words can be written with the model's labels; not: {} …",
+                unspelt.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ")
+            )
+        };
+        few.then(warning).into_iter().collect()
+    };
+    if let (false, Some(delimiter)) = (of_characters, vocabulary.delimiter()) {
+        let (mut spelt, mut unspelt) = (Vec::new(), Vec::new());
+        for (id, word) in lm.vocabulary() {
+            let encoded = vocabulary.encode(word);
+            match encoded.unknown.is_empty() {
+                true => spelt.push((encoded.labels, id)),
+                false => unspelt.push(word),
             }
-            if spelt.is_empty() {
-                return Err(foreign("words", &unspelt, vocabulary));
-            }
-            let lexicon = Lexicon::new(spelt);
-            Ok(Knowledge::Words { lm: Box::new(lm), lexicon, delimiter })
         }
-        _ => {
-            let word = |label: u32| match vocabulary.is_special(label) {
-                true => None,
-                false => lm.word(&spelling(vocabulary, label)),
-            };
-            let words: Vec<Option<WordId>> = (0..vocabulary.len() as u32).map(word).collect();
-            if words.iter().flatten().count() == 0 {
-                let all: Vec<&str> = lm.vocabulary().map(|(_, word)| word).collect();
-                return Err(foreign("tokens", &all, vocabulary));
+        if spelt.is_empty() {
+            return Err(foreign("words", &unspelt, vocabulary));
+        }
+        let warnings = warnings(spelt.len(), &unspelt);
+        let lexicon = Lexicon::new(&lm, spelt);
+        return Ok((Knowledge::Words { lm: Box::new(lm), lexicon, delimiter }, warnings));
+    }
+    // By how its words are encoded: a vocabulary of capitals has labels for small letters, too.
+    let mut words: Vec<Option<WordId>> = vec![None; vocabulary.len()];
+    let (mut known, mut unspelt) = (0, Vec::new());
+    for (id, word) in lm.vocabulary() {
+        let encoded = vocabulary.encode(word);
+        let label = match (word, vocabulary.delimiter(), encoded.labels.as_slice()) {
+            (SPACE, Some(delimiter), _) => Some(delimiter),
+            (_, _, [label]) if encoded.unknown.is_empty() => Some(*label),
+            _ => None,
+        };
+        match label {
+            Some(label) => {
+                words[label as usize].get_or_insert(id);
+                known += 1;
             }
-            Ok(Knowledge::Labels { lm: Box::new(lm), words })
+            None => unspelt.push(word),
         }
     }
+    if text().filter(|&label| Some(label) != vocabulary.delimiter()).all(|label| words[label as usize].is_none()) {
+        return Err(foreign("tokens", &unspelt, vocabulary));
+    }
+    if vocabulary.delimiter().is_some_and(|delimiter| words[delimiter as usize].is_none()) {
+        return Err(format!(
+            "a language model of characters that does not know `{SPACE}`, which stands between words: klang lm TEXT --units characters writes it so"
+        ));
+    }
+    let warnings = warnings(known, &unspelt);
+    Ok((Knowledge::Labels { lm: Box::new(lm), words }, warnings))
 }
 
 fn foreign(what: &str, words: &[&str], vocabulary: &Vocabulary) -> String {
@@ -262,8 +338,8 @@ fn hot(settings: &DecodeSettings, spec: &ModelSpec) -> Result<Option<HotWords>> 
     if settings.hot_words.is_empty() {
         return Ok(None);
     }
-    let refuse = |phrase: &str, given: String| Error::RecipeValue {
-        key: format!("decode.hot_words.{phrase}"),
+    let refuse = |phrase: &str, given: String| Error::DecodeValue {
+        key: format!("the hot word `{phrase}`"),
         given,
         allowed: "words of letters that the model writes".into(),
     };
@@ -376,6 +452,24 @@ mod tests {
     }
 
     #[test]
+    fn a_vocabulary_of_capitals_meets_a_language_model_in_small_letters() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = ModelSpec { vocabulary: Vocabulary::from_texts(["AB BA C"]).unwrap(), ..spec(Units::Characters) };
+        let frames: [&[(&str, f32)]; 2] = [&[("A", 1.0)], &[("B", 0.45), ("C", 0.55)]];
+        let rows = rows(&spec.vocabulary, &frames);
+        let sentences: [&[&[&str]]; 2] = [&[&["a", "b", "|", "c"], &["a", "b"]], &[&["ab", "c"], &["ab"]]];
+        for sentences in sentences {
+            let path = lm(&folder, sentences);
+            let settings = DecodeSettings { lm: Some(path.clone()), ..beam() };
+            let found = Decoder::new(settings, &spec).unwrap().giving(1).decode(&rows);
+            assert_eq!(found.text, "AB");
+            let lm = NgramModel::read_arpa(&path, &ReadOptions::default()).unwrap();
+            let words: &[&str] = if sentences[0][0] == "a" { &["a", "b"] } else { &["ab"] };
+            assert_eq!(found.alternatives[0].lm, Some(lm.score_sentence(words.iter().copied()).log10));
+        }
+    }
+
+    #[test]
     fn what_a_decoder_cannot_use_is_said() {
         let folder = tempfile::tempdir().unwrap();
         let spec = spec(Units::Characters);
@@ -386,12 +480,20 @@ mod tests {
             (DecodeSettings { words: WordList::Listed, ..beam() }, "without a language model"),
             (DecodeSettings { hot_words: [("xyz".to_owned(), 1.0)].into(), ..beam() }, "`xyz`"),
             (DecodeSettings { lm: Some("nowhere.arpa".into()), ..beam() }, "nowhere.arpa"),
-            (DecodeSettings { width: 0, ..beam() }, "decode.width"),
+            (DecodeSettings { width: 0, ..beam() }, "width is 0"),
         ];
         for (settings, said) in cases {
             let message = of(settings).to_string();
             assert!(message.contains(said), "{message}");
         }
+        // Another sign between words, and labels that are longer than characters.
+        let path = lm(&folder, &[&["a", "b", "_", "c"]]);
+        assert!(of(DecodeSettings { lm: Some(path.clone()), ..beam() }).to_string().contains("does not know `|`"));
+        let message = Decoder::new(DecodeSettings { lm: Some(path), ..beam() }, &self::spec(Units::Words)).unwrap_err();
+        assert!(message.to_string().contains("`ab`"), "{message}");
+        let path = lm(&folder, &[&["ab", "xy", "c"]]);
+        let decoder = Decoder::new(DecodeSettings { lm: Some(path), ..beam() }, &spec).unwrap();
+        assert!(decoder.warnings()[0].contains("only 2 of the language model's 3 words"), "{:?}", decoder.warnings());
     }
 
     #[test]

@@ -2,17 +2,21 @@
 
 mod confidence;
 mod decoder;
+mod recording;
 mod sentences;
 mod settings;
 mod times;
+mod transcripts;
 mod tune;
 
 pub use confidence::{Calibration, expected_calibration_error};
 pub use decoder::{Decoded, Decoder, SPACE};
+pub use recording::{AlignedLine, AlignedRecording};
 pub use sentences::{LmUnits, known_sentences, read_sentences};
 pub use settings::{DECODING, DecodeMethod, DecodeSettings, WordList};
 pub use times::TimedWord;
-pub use tune::{TuneTry, TunedDecoding, tune_decoding};
+pub use transcripts::{AlignedTranscript, Suspicion, align_transcripts, worst_first};
+pub use tune::{LEAST_WORDS, TuneTry, TunedDecoding, tune_decoding};
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

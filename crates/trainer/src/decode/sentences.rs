@@ -2,14 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use klang_corpus::Manifest;
+use klang_corpus::{Manifest, read_transcripts};
 use klang_text::Normaliser;
 
 use super::decoder::SPACE;
 use crate::error::{Error, Result};
+
+/// How a file packed by gzip begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Bytes of a line; more is no text.
+const LONGEST_LINE: u64 = 1 << 20;
 
 /// What the words of a language model are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,15 +43,22 @@ impl LmUnits {
     }
 }
 
-/// The sentences of a file, normalised; those of which nothing is left are left out. A manifest (`.jsonl`, `.json`, `.csv`,
-/// `.tsv`) gives the text of its utterances, any other file a sentence a line.
+/// The sentences of a file, normalised; those of which nothing is left are left out. A manifest (by its extension, or JSON lines
+/// by how it begins) gives the text of its utterances, NIST's `.trn` its texts without the ids, any other file a sentence a line:
+/// of a Kaldi `text` the ids would count as words.
 ///
 /// # Errors
 /// A file that cannot be read; a line that is no UTF-8; a manifest without any text.
 pub fn read_sentences(path: &Path, normaliser: &Normaliser) -> Result<Vec<String>> {
-    let is_manifest = path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
-        ["jsonl", "json", "csv", "tsv"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-    });
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
+    let start = file.fill_buf().map_err(Error::io(path))?;
+    if start.starts_with(&GZIP) {
+        let message = "packed by gzip; unpack it first: gunzip FILE".into();
+        return Err(Error::Data { path: path.into(), message });
+    }
+    let is_manifest =
+        ["jsonl", "ndjson", "json", "csv", "tsv"].contains(&extension.as_str()) || start.first() == Some(&b'{');
     let mut sentences = Vec::new();
     let mut take = |text: &str| {
         let sentence = normaliser.apply(text);
@@ -57,10 +69,19 @@ pub fn read_sentences(path: &Path, normaliser: &Normaliser) -> Result<Vec<String
     if is_manifest {
         let utterances = Manifest::read(path)?.utterances;
         utterances.iter().filter_map(|utterance| utterance.text.as_deref()).for_each(&mut take);
+    } else if extension == "trn" {
+        read_transcripts(path)?.iter().for_each(|transcript| take(&transcript.text));
     } else {
-        let file = File::open(path).map_err(Error::io(path))?;
-        for (line, number) in BufReader::new(file).split(b'\n').zip(1u64..) {
-            let line = line.map_err(Error::io(path))?;
+        for number in 1u64.. {
+            let mut line = Vec::new();
+            let read = (&mut file).take(LONGEST_LINE + 1).read_until(b'\n', &mut line).map_err(Error::io(path))?;
+            if read == 0 {
+                break;
+            }
+            if read as u64 > LONGEST_LINE {
+                let message = format!("line {number}: more than {LONGEST_LINE} bytes; a sentence a line is expected");
+                return Err(Error::Data { path: path.into(), message });
+            }
             let text = std::str::from_utf8(&line).map_err(|error| Error::Data {
                 path: path.into(),
                 message: format!(
@@ -113,6 +134,12 @@ mod tests {
         let manifest =
             write("all.jsonl", b"{\"id\": \"1\", \"audio\": \"a.wav\", \"text\": \"Yes!\", \"duration\": 1.0}\n");
         assert_eq!(read_sentences(&manifest, &normaliser()).unwrap(), ["yes"]);
+        let trn = write("all.trn", b"we saw (u1)\nit (u2)\n");
+        assert_eq!(read_sentences(&trn, &normaliser()).unwrap(), ["we saw", "it"]);
+        let unnamed = write("all", b"{\"id\": \"1\", \"audio\": \"a.wav\", \"text\": \"No\"}\n");
+        assert_eq!(read_sentences(&unnamed, &normaliser()).unwrap(), ["no"]);
+        let message = read_sentences(&write("t.txt.gz", &[0x1f, 0x8b, 8]), &normaliser()).unwrap_err().to_string();
+        assert!(message.contains("gunzip"), "{message}");
         let cases: [(&str, &[u8], &str); 3] = [
             ("latin.txt", b"good\nna\xefve\n", "line 2"),
             ("empty.txt", b"\n ?\n", "no text"),

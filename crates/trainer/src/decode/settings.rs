@@ -13,6 +13,10 @@ use crate::files;
 /// The file in a model's folder.
 pub const DECODING: &str = "decoding.json";
 
+/// A language model beside it.
+const PLAIN: &str = "lm.arpa";
+const PACKED: &str = "lm.arpa.gz";
+
 /// It is a few lines, and hot words.
 const MOST_BYTES: u64 = 1 << 22;
 
@@ -105,11 +109,14 @@ impl DecodeSettings {
         let mut settings = self.clone();
         if let Some(lm) = &self.lm {
             let packed = lm.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
-            let name = if packed { "lm.arpa.gz" } else { "lm.arpa" };
+            let [name, other] = if packed { [PACKED, PLAIN] } else { [PLAIN, PACKED] };
             let own = folder.join(name);
             if std::fs::canonicalize(lm).ok() != std::fs::canonicalize(&own).ok() {
-                let bytes = std::fs::read(lm).map_err(Error::io(lm))?;
-                files::write(&own, &bytes)?;
+                files::copy(lm, &own)?;
+            }
+            // Of an earlier tuning: nothing reads it any more.
+            if std::fs::canonicalize(lm).ok() != std::fs::canonicalize(folder.join(other)).ok() {
+                let _ = std::fs::remove_file(folder.join(other));
             }
             settings.lm = Some(name.into());
         }
@@ -124,7 +131,7 @@ impl DecodeSettings {
     /// The first that is out of range.
     pub fn check(&self) -> Result<()> {
         let refuse = |key: &str, given: String, allowed: &str| {
-            Err(Error::RecipeValue { key: format!("decode.{key}"), given, allowed: allowed.into() })
+            Err(Error::DecodeValue { key: key.into(), given, allowed: allowed.into() })
         };
         if !(1..=10_000).contains(&self.width) {
             return refuse("width", self.width.to_string(), "1 to 10000");
@@ -140,7 +147,7 @@ impl DecodeSettings {
             }
         }
         if let Some((phrase, value)) = self.hot_words.iter().find(|(_, value)| !(-20.0..=20.0).contains(*value)) {
-            return refuse(&format!("hot_words.{phrase}"), value.to_string(), "-20 to 20");
+            return refuse(&format!("the hot word `{phrase}`"), value.to_string(), "-20 to 20");
         }
         Ok(())
     }
@@ -187,9 +194,9 @@ mod tests {
     fn values_out_of_range_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let cases = [
-            ("{\"width\": 0}", "decode.width"),
-            ("{\"lm_weight\": -1.0}", "decode.lm_weight"),
-            ("{\"hot_words\": {\"ann\": 90.0}}", "decode.hot_words.ann"),
+            ("{\"width\": 0}", "width is 0"),
+            ("{\"lm_weight\": -1.0}", "lm_weight is -1"),
+            ("{\"hot_words\": {\"ann\": 90.0}}", "the hot word `ann` is 90"),
             ("{\"beam\": 3}", "beam"),
         ];
         for (text, said) in cases {

@@ -27,7 +27,7 @@ pub(super) struct Clock {
 
 impl Clock {
     /// Where a frame begins, in seconds.
-    fn time(self, frame: usize) -> f64 {
+    pub(super) fn time(self, frame: usize) -> f64 {
         (frame as i64 * self.samples_per_frame) as f64 / f64::from(self.rate)
     }
 }
@@ -42,7 +42,18 @@ pub(super) fn timed_words(
     duration: f64,
 ) -> Option<Vec<TimedWord>> {
     let aligned = align(log_probabilities, vocabulary.len(), labels, vocabulary.blank())?;
-    let spoken: Vec<(u32, &AlignedLabel)> = labels.iter().copied().zip(&aligned.labels).collect();
+    Some(words(vocabulary, labels, &aligned.labels, clock, duration))
+}
+
+/// The words of aligned labels.
+pub(super) fn words(
+    vocabulary: &Vocabulary,
+    labels: &[u32],
+    places: &[AlignedLabel],
+    clock: Clock,
+    duration: f64,
+) -> Vec<TimedWord> {
+    let spoken: Vec<(u32, &AlignedLabel)> = labels.iter().copied().zip(places).collect();
     let time = |frame: usize| clock.time(frame).min(duration);
     let word = |labels: &[(u32, &AlignedLabel)]| {
         let ids: Vec<u32> = labels.iter().map(|(id, _)| *id).collect();
@@ -71,7 +82,7 @@ pub(super) fn timed_words(
         (!word.text.is_empty()).then_some(TimedWord { word, log_probability })
     };
     let delimiter = vocabulary.delimiter();
-    Some(spoken.split(|(id, _)| Some(*id) == delimiter).filter_map(word).collect())
+    spoken.split(|(id, _)| Some(*id) == delimiter).filter_map(word).collect()
 }
 
 /// Gives words the confidence that comes true.

@@ -5,7 +5,7 @@ use klang_text::{Normaliser, Operation, Pair, Score, ScoreOptions, align_words, 
 use super::confidence::{Calibration, expected_calibration_error};
 use super::decoder::Decoder;
 use super::in_parallel;
-use super::settings::{DecodeMethod, DecodeSettings};
+use super::settings::{DecodeMethod, DecodeSettings, WordList};
 use crate::data::{Dataset, LoaderSettings};
 use crate::error::Result;
 use crate::evaluate::{Emitted, emitted};
@@ -15,9 +15,17 @@ use crate::recipe::ChooseBy;
 
 /// Weights of the first round; the second looks around the best of them.
 const LM_WEIGHTS: [f64; 7] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0];
-const WORD_SCORES: [f64; 6] = [-1.0, 0.0, 1.0, 2.0, 3.0, 4.5];
+/// Of a word, and of a label.
+const WORD_SCORES: [[f64; 6]; 2] = [[-1.0, 0.0, 1.0, 2.0, 3.0, 4.5], [0.0, 0.5, 1.0, 1.5, 2.0, 3.0]];
+/// The second round's: factors of the weight, what is added to the score, and what an unknown word costs.
+const FACTORS: [f64; 3] = [0.8, 1.0, 1.25];
+const SHIFTS: [f64; 3] = [-0.5, 0.0, 0.5];
+const UNKNOWN_SCORES: [f64; 3] = [-10.0, -4.0, -1.0];
 /// Widths of the first round at most: what is best narrow is about best wide.
 const NARROW: usize = 30;
+
+/// Recognised words that a calibration takes: of fewer, each half says little of the other.
+pub const LEAST_WORDS: usize = 100;
 
 /// One try.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,12 +34,14 @@ pub struct TuneTry {
     pub lm_weight: f64,
     /// Nats a word.
     pub word_score: f64,
+    /// log10 beyond the model's own for a word that it does not know.
+    pub unknown_score: f64,
     /// Texts followed at a time.
     pub width: usize,
-    /// WER on dev, 0 to 1 and above.
-    pub wer: f64,
+    /// WER on dev, 0 to 1 and above; none without a word.
+    pub wer: Option<f64>,
     /// CER on dev.
-    pub cer: f64,
+    pub cer: Option<f64>,
 }
 
 /// What tuning came to.
@@ -76,54 +86,74 @@ pub fn tune_decoding(
         };
         Ok(score(&in_parallel(&heard, threads, pair)?, &ScoreOptions { resamples: 0, ..ScoreOptions::default() }))
     };
-    let errors = |wer: f64, cer: f64| choose_by.order([wer, cer]);
+    let errors = |wer: Option<f64>, cer: Option<f64>| choose_by.order([wer.unwrap_or(0.0), cer.unwrap_or(0.0)]);
     decoder.set(DecodeSettings { method: DecodeMethod::Greedy, ..base.clone() })?;
     let greedy = scored(&decoder)?;
 
-    let (mut tries, mut best): (Vec<TuneTry>, Option<TuneTry>) = (Vec::new(), None);
-    let mut attempt = |lm_weight: f64, word_score: f64, width: usize, best: &mut Option<TuneTry>| -> Result<()> {
-        if tries.iter().any(|one| (one.lm_weight, one.word_score, one.width) == (lm_weight, word_score, width)) {
-            return Ok(());
+    let labels = decoder.is_of_labels();
+    let open = !labels && base.words == WordList::Open;
+    let first_round = LM_WEIGHTS.len() * WORD_SCORES[0].len();
+    let second_round = FACTORS.len() * SHIFTS.len() + if open { UNKNOWN_SCORES.len() } else { 0 };
+    let planned = if base.lm.is_some() { first_round + second_round } else { 1 };
+    let mut tries: Vec<TuneTry> = Vec::new();
+    // Tries a choice, unless it was tried, and gives what it came to.
+    let mut attempt = |weights: [f64; 3], width: usize| -> Result<TuneTry> {
+        let [lm_weight, word_score, unknown_score] = weights;
+        let same = |one: &&TuneTry| ([one.lm_weight, one.word_score, one.unknown_score], one.width) == (weights, width);
+        if let Some(known) = tries.iter().find(same) {
+            return Ok(*known);
         }
-        decoder.set(DecodeSettings { method: DecodeMethod::Beam, lm_weight, word_score, width, ..base.clone() })?;
-        let score = scored(&decoder)?;
-        let (wer, cer) = (score.wer.unwrap_or(0.0), score.cer.unwrap_or(0.0));
-        let one = TuneTry { lm_weight, word_score, width, wer, cer };
+        let settings = DecodeSettings { lm_weight, word_score, unknown_score, width, ..base.clone() };
+        decoder.set(DecodeSettings { method: DecodeMethod::Beam, ..settings })?;
+        let Score { wer, cer, .. } = scored(&decoder)?;
+        let one = TuneTry { lm_weight, word_score, unknown_score, width, wer, cer };
         tries.push(one);
-        observer.event(Event::Scored { done: tries.len(), total: tries.len() });
-        if best.is_none_or(|best| errors(wer, cer) < errors(best.wer, best.cer)) {
-            *best = Some(one);
-        }
-        Ok(())
+        observer.event(Event::Scored { done: tries.len(), total: planned });
+        Ok(one)
     };
+    // Of equal ones the first.
+    let better = |one: TuneTry, best: Option<TuneTry>| match best {
+        Some(best) if errors(best.wer, best.cer) <= errors(one.wer, one.cer) => Some(best),
+        _ => Some(one),
+    };
+    let mut best: Option<TuneTry> = None;
     if base.lm.is_some() {
         let narrow = base.width.min(NARROW);
         for lm_weight in LM_WEIGHTS {
-            for word_score in WORD_SCORES {
-                attempt(lm_weight, word_score, narrow, &mut best)?;
+            for word_score in WORD_SCORES[usize::from(labels)] {
+                best = better(attempt([lm_weight, word_score, base.unknown_score], narrow)?, best);
             }
         }
-        let first = best.take().map_or((base.lm_weight, base.word_score), |first| (first.lm_weight, first.word_score));
-        for factor in [0.8, 1.0, 1.25] {
-            for shift in [-0.5, 0.0, 0.5] {
-                let lm_weight = (first.0 * factor * 1000.0).round() / 1000.0;
-                attempt(lm_weight, first.1 + shift, base.width, &mut best)?;
+        // What was found by a narrow beam counts no more: the second round is as wide as what is kept.
+        let first = best.take().map_or([base.lm_weight, base.word_score], |one| [one.lm_weight, one.word_score]);
+        for factor in FACTORS {
+            for shift in SHIFTS {
+                let lm_weight = (first[0] * factor * 1000.0).round() / 1000.0;
+                let choice = [lm_weight, first[1] + shift, base.unknown_score];
+                best = better(attempt(choice, base.width)?, best);
+            }
+        }
+        if let (true, Some(TuneTry { lm_weight, word_score, .. })) = (open, best) {
+            for unknown_score in UNKNOWN_SCORES {
+                best = better(attempt([lm_weight, word_score, unknown_score], base.width)?, best);
             }
         }
     } else {
-        attempt(base.lm_weight, base.word_score, base.width, &mut best)?;
+        best = better(attempt([base.lm_weight, base.word_score, base.unknown_score], base.width)?, best);
     }
-    let mut settings = DecodeSettings { method: DecodeMethod::Greedy, ..base.clone() };
-    let greedy_errors = errors(greedy.wer.unwrap_or(0.0), greedy.cer.unwrap_or(0.0));
-    if let Some(best) = best.filter(|best| errors(best.wer, best.cer) < greedy_errors) {
-        let TuneTry { lm_weight, word_score, width, .. } = best;
-        settings = DecodeSettings { method: DecodeMethod::Beam, lm_weight, word_score, width, ..base };
+    // What is read greedily needs no language model.
+    let mut settings = DecodeSettings { method: DecodeMethod::Greedy, lm: None, ..base.clone() };
+    if let Some(best) = best.filter(|best| errors(best.wer, best.cer) < errors(greedy.wer, greedy.cer)) {
+        let TuneTry { lm_weight, word_score, unknown_score, width, .. } = best;
+        settings =
+            DecodeSettings { method: DecodeMethod::Beam, lm_weight, word_score, unknown_score, width, ..base.clone() };
     }
     decoder.set(DecodeSettings { confidence: None, ..settings.clone() })?;
     let tuned = scored(&decoder)?;
     let words = words(&decoder, &heard, &normaliser, threads)?;
-    settings.confidence = Calibration::fit(&words.concat());
-    let calibration_error = across_halves(&words);
+    let enough = words.iter().map(Vec::len).sum::<usize>() >= LEAST_WORDS;
+    settings.confidence = if enough { Calibration::fit(&words.concat()) } else { None };
+    let calibration_error = if enough { across_halves(&words) } else { None };
     Ok(TunedDecoding { settings, greedy, tuned, tries, calibration_error })
 }
 

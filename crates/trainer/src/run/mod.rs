@@ -27,6 +27,9 @@ pub struct RunFolder {
     _lock: Option<Lock>,
 }
 
+/// A resolved recipe is a few pages; more is none.
+const RECIPE_BYTES: u64 = 1 << 20;
+
 /// For whoever comes second.
 const AT_WORK: &str =
     "another `klang train` or `klang pretrain` is at work in it; wait for it, or start another run with --run DIR";
@@ -129,6 +132,12 @@ impl RunFolder {
     /// The resolved recipe.
     pub fn recipe(&self) -> PathBuf {
         self.path.join("recipe.yaml")
+    }
+
+    /// What its resolved recipe says; none where it cannot be read. Its paths start where the run was begun.
+    pub fn resolved(&self) -> Option<Recipe> {
+        let yaml = klang_wav2vec2::checkpoint::read_text(&self.recipe(), RECIPE_BYTES).ok()?;
+        serde_yaml::from_str(&yaml).ok()
     }
 
     /// One JSON object a line.

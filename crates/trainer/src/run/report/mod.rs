@@ -23,9 +23,6 @@ use crate::recipe::Recipe;
 pub(crate) use axis::{Axis, Unit, drawable};
 pub(crate) use html::{count, document, escape, head, interval, rate, row};
 
-/// A resolved recipe is a few pages; more is not shown.
-const RECIPE_BYTES: u64 = 1 << 20;
-
 /// What a page is made of.
 #[derive(Default)]
 struct Contents {
@@ -55,8 +52,8 @@ pub fn write_report(run: &RunFolder) -> Result<()> {
         Err(Error::Run { message, .. }) => (readable_lines(run)?, Some(message)),
         Err(error) => return Err(error),
     };
-    let yaml = klang_wav2vec2::checkpoint::read_text(&run.recipe(), RECIPE_BYTES).ok();
-    let recipe = yaml.as_deref().and_then(|yaml| serde_yaml::from_str(yaml).ok());
+    let yaml = klang_wav2vec2::checkpoint::read_text(&run.recipe(), super::RECIPE_BYTES).ok();
+    let recipe = run.resolved();
     let (pairs, paths) = (readable_hypotheses(&run.hypotheses()), read_paths(&run.emissions()));
     let page = page::page(&Contents { name: name(run), lines, yaml, recipe, pairs, paths, broken });
     files::write(&run.report(), page.as_bytes())

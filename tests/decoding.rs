@@ -1,0 +1,231 @@
+//! `klang lm`, `klang tune`, and what `evaluate` and `transcribe` make of a language model.
+
+use serde_json::Value;
+
+use crate::harness::{Dir, hypotheses};
+
+const TEXT: &str = "ab\ndcba\na cad\nbad dab\ncab\nca da\n";
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+#[test]
+fn a_language_model_is_made_from_text_and_manifests() {
+    let dir = Dir::with_recipe(1);
+    dir.write("stories.txt", "A cad!\n\nBad, dab.\n");
+    let made = ["lm", "train.jsonl", "stories.txt", "--out", "new/mine.arpa", "--order", "2"];
+    let more = ["--held-out", "dev.jsonl", "--test", "dev.jsonl", "train.jsonl"];
+    let printed = dir.klang(made.iter().chain(&more)).succeeds();
+    printed.prints(&[
+        "order 2, 8 sentences, 13 words",
+        "dev.jsonl: perplexity",
+        "6 of 6 sentences of train.jsonl are in",
+    ]);
+    printed.says(&["knows what it will be tested on"]);
+    assert!(dir.text("new/mine.arpa").starts_with("\\data\\\nngram 1="));
+    // Packed, and the same.
+    dir.klang(["lm", "train.jsonl", "stories.txt", "--out", "mine.arpa.gz", "--order", "2"]).succeeds();
+    assert_eq!(dir.bytes("mine.arpa.gz")[..2], [0x1f, 0x8b]);
+    let letters = dir.klang(["lm", "train.jsonl", "--units", "characters", "--out", "letters.arpa"]).succeeds();
+    letters.prints(&["order 6, 6 sentences"]);
+    assert!(dir.text("letters.arpa").lines().any(|line| line.split('\t').nth(1) == Some("a | c")));
+}
+
+#[test]
+fn text_that_makes_no_language_model_is_refused_with_what_to_do() {
+    let dir = Dir::with_recipe(1);
+    dir.write("empty.txt", " \n\n");
+    dir.write("latin.txt", b"ab\nb\xe9a\n");
+    let lm = |text: &str, more: &[&str]| {
+        dir.klang(["lm", text, "--out", "no.arpa"].iter().chain(more)).ends_with(if more.is_empty() { 1 } else { 2 })
+    };
+    lm("empty.txt", &[]).says(&["empty.txt", "no text in it", "one a line"]);
+    lm("latin.txt", &[]).says(&["latin.txt", "line 2", "UTF-8"]);
+    lm("nowhere.txt", &[]).says(&["nowhere.txt"]);
+    lm("train.jsonl", &["--order", "0"]).says(&["order", "1 to 20"]);
+    assert!(!dir.path("no.arpa").exists());
+}
+
+#[test]
+fn a_search_stands_beside_the_greedy_reading_never_in_its_place() {
+    let dir = Dir::with_model();
+    dir.write("text.txt", TEXT);
+    dir.klang(["lm", "text.txt", "--out", "mine.arpa"]).succeeds();
+    let plain = dir.klang_on_cpu(["evaluate", "run", "train.jsonl", "--json"]).succeeds().json();
+    assert!(plain.get("greedy").is_none());
+    let weights = ["--lm", "mine.arpa", "--lm-weight", "2", "--word-score", "1", "--words", "listed"];
+    let both = dir.klang_on_cpu(["evaluate", "run", "train.jsonl", "--json", "--out", "out"].iter().chain(&weights));
+    let both = both.succeeds().json();
+    assert_eq!(both["greedy"], plain);
+    // The model has hardly learnt, and can be wrong in two ways; but it can only say the text's words.
+    let said = hypotheses(&dir, "out/train.hypotheses.jsonl");
+    let words: Vec<&str> = said.values().flat_map(|text| text.split(' ')).filter(|word| !word.is_empty()).collect();
+    let known: Vec<&str> = TEXT.split_whitespace().collect();
+    assert!(!words.is_empty() && words.iter().all(|word| known.contains(word)), "{said:?}");
+    let table = dir.klang_on_cpu(["evaluate", "run", "train.jsonl"].iter().chain(&weights)).succeeds();
+    table.prints(&["train, greedy", "train, beam search 100 wide, 3-gram model of words", "of real time"]);
+}
+
+#[test]
+fn what_tuning_finds_is_kept_with_the_model_and_gone_by() {
+    let dir = Dir::with_model();
+    dir.write("text.txt", TEXT);
+    dir.klang(["lm", "text.txt", "--units", "characters", "--order", "3", "--out", "letters.arpa.gz"]).succeeds();
+    let tune = ["tune", "run", "train.jsonl", "--lm", "letters.arpa.gz", "--by", "cer"];
+    let dry = dir.klang_on_cpu(tune.iter().chain(&["--dry-run"])).succeeds();
+    dry.prints(&["LM weight", "greedy: WER", "best:"]);
+    assert!(!dir.path("run/best/decoding.json").exists());
+    dir.klang_on_cpu(tune).succeeds().prints(&["kept in run/best/decoding.json"]);
+    let kept = dir.json("run/best/decoding.json");
+    assert_eq!((&kept["method"], &kept["lm"]), (&"beam".into(), &"lm.arpa.gz".into()));
+    assert_eq!(dir.bytes("run/best/lm.arpa.gz"), dir.bytes("letters.arpa.gz"));
+    let score = dir.klang_on_cpu(["evaluate", "run", "train.jsonl", "--json"]).succeeds().json();
+    assert!(number(&score["cer"]) < number(&score["greedy"]["cer"]), "{score}");
+    let greedy = dir.klang_on_cpu(["evaluate", "run", "train.jsonl", "--json", "--greedy"]).succeeds().json();
+    assert_eq!(greedy, score["greedy"]);
+
+    let json = ["transcribe", "run", "audio/u3.wav", "--format", "json", "--n-best", "3"];
+    let heard = dir.klang_on_cpu(json).succeeds().json();
+    let segment = &heard["segments"][0];
+    let alternatives = segment["alternatives"].as_array().expect("alternatives");
+    assert_eq!(alternatives[0]["text"], segment["text"]);
+    let scores: Vec<f64> = alternatives.iter().map(|one| number(&one["score"])).collect();
+    assert!(scores.is_sorted_by(|one, other| one >= other) && alternatives.iter().all(|one| number(&one["lm"]) < 0.0));
+    let words = segment["words"].as_array().expect("words");
+    assert!(!words.is_empty());
+    let mut last = 0.0;
+    for word in words {
+        let (start, end, confidence) = (number(&word["start"]), number(&word["end"]), number(&word["confidence"]));
+        assert!(last <= start && start < end && end <= 0.84 && (0.0..=1.0).contains(&confidence), "{heard}");
+        last = end;
+    }
+}
+
+#[test]
+fn every_format_is_written_under_its_own_name() {
+    let dir = Dir::with_model();
+    let cases = [
+        ("srt", "u3.srt", "-->"),
+        ("vtt", "u3.vtt", "WEBVTT"),
+        ("ctm", "u3.ctm", "u3 1 "),
+        ("textgrid", "u3.TextGrid", "ooTextFile"),
+        ("eaf", "u3.eaf", "RELATIVE_MEDIA_URL=\"../audio/u3.wav\""),
+    ];
+    for (format, name, holds) in cases {
+        dir.klang_on_cpu(["transcribe", "run", "audio/u3.wav", "--format", format, "--out", "out"]).succeeds();
+        assert!(dir.text(&format!("out/{name}")).contains(holds), "{}", dir.text(&format!("out/{name}")));
+    }
+    dir.klang_on_cpu(["transcribe", "run", "audio/u3.wav", "--format", "doc"])
+        .refused_with(2)
+        .says(&["doc", "srt", "eaf"]);
+}
+
+#[test]
+fn a_folder_gives_a_folder_and_what_is_done_stays_done() {
+    let dir = Dir::with_model();
+    dir.speech("field/day 1/a.wav", "anna", "dad");
+    dir.speech("field/b.wav", "ben", "cab");
+    let transcribe = ["transcribe", "run", "field", "--format", "eaf", "--out", "texts"];
+    dir.klang_on_cpu(transcribe).succeeds();
+    assert_eq!(
+        (dir.names("texts"), dir.names("texts/day 1")),
+        (vec!["b.eaf".into(), "day 1".into()], vec!["a.eaf".into()])
+    );
+    // Somebody has corrected one of them, and a third recording has come.
+    dir.write("texts/b.eaf", "corrected");
+    dir.speech("field/c.wav", "ben", "bad");
+    dir.klang_on_cpu(transcribe).succeeds().says(&["2 of 3 files have their transcript", "--overwrite"]);
+    assert_eq!(dir.text("texts/b.eaf"), "corrected");
+    assert!(dir.path("texts/c.eaf").is_file());
+    dir.klang_on_cpu(transcribe.iter().chain(&["--overwrite"])).succeeds();
+    assert!(dir.text("texts/b.eaf").contains("ANNOTATION_DOCUMENT"));
+}
+
+#[test]
+fn transcripts_are_aligned_and_the_worst_are_named() {
+    let dir = Dir::with_model();
+    let align = ["align", "run", "train.jsonl", "--out", "aligned", "--format", "textgrid"];
+    let printed = dir.klang_on_cpu(align).succeeds();
+    printed.prints(&["nats a label", "written", "heard", "of 6 transcripts look wrong"]);
+    let lines = dir.json_lines("aligned/alignments.jsonl");
+    assert_eq!(
+        lines.iter().map(|line| line["id"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["u0", "u1", "u2", "u3", "u4", "u5"]
+    );
+    let words: Vec<&str> =
+        lines[3]["words"].as_array().unwrap().iter().map(|word| word["text"].as_str().unwrap()).collect();
+    assert_eq!(words, ["bad", "dab"]);
+    assert!(lines.iter().all(|line| number(&line["cost"]) >= 0.0));
+    assert!(dir.text("aligned/u3.TextGrid").contains("\"dab\""));
+}
+
+#[test]
+fn a_long_recording_is_cut_by_its_text() {
+    let dir = Dir::with_model();
+    dir.speech("story.wav", "anna", "bad dab  cab   a dad");
+    dir.write("story.txt", "Bad, dab.\n\ncab\nA dad!\n");
+    let printed =
+        dir.klang_on_cpu(["align", "run", "story.wav", "--text", "story.txt", "--out", "cut", "--format", "eaf"]);
+    printed.succeeds().prints(&["3 utterances in cut/story.jsonl"]);
+    let lines = dir.json_lines("cut/story.jsonl");
+    let texts: Vec<&str> = lines.iter().map(|line| line["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["Bad, dab.", "cab", "A dad!"]);
+    let mut last = 0.0;
+    for line in &lines {
+        let (offset, duration) = (number(&line["offset"]), number(&line["duration"]));
+        assert!(offset >= last && duration > 0.0 && offset + duration <= 20.0 * 0.12 + 1e-9, "{line}");
+        // Both are rounded to milliseconds.
+        last = offset + duration - 0.0011;
+    }
+    // It is a manifest to go on from.
+    dir.klang_on_cpu(["evaluate", "run", "cut/story.jsonl"]).succeeds();
+    dir.write("long.txt", "bad ".repeat(400));
+    let long = dir.klang_on_cpu(["align", "run", "story.wav", "--text", "long.txt", "--out", "no"]).ends_with(1);
+    long.says(&["story.wav", "is it the text of this recording?"]);
+    dir.klang_on_cpu(["align", "run", "story.wav", "--out", "no"]).refused_with(2).says(&["--text FILE"]);
+}
+
+#[test]
+fn hot_words_and_their_file_are_checked() {
+    let dir = Dir::with_model();
+    dir.write("hot.txt", "Bad dab\t6.5\ncab\n\n");
+    let hot = |file: &str| dir.klang_on_cpu(["transcribe", "run", "audio/u3.wav", "--hot-words", file]);
+    hot("hot.txt").succeeds().says(&["beam search 100 wide, no language model"]);
+    for (content, said) in
+        [("bad\tmuch\n", "line 1"), ("\n", "no words"), ("xyz\n", "`xyz`"), ("bad\t90\n", "-20 to 20")]
+    {
+        dir.write("wrong.txt", content);
+        hot("wrong.txt").refused_with(2).says(&[said]);
+    }
+}
+
+#[test]
+fn what_cannot_be_decoded_or_tuned_is_refused_with_what_to_do() {
+    let dir = Dir::with_model();
+    dir.write("foreign.txt", "\u{434}\u{430} \u{43d}\u{435}\u{442}\n");
+    dir.klang(["lm", "foreign.txt", "--out", "foreign.arpa"]).succeeds();
+    let read =
+        |more: &[&str]| dir.klang_on_cpu(["transcribe", "run", "audio/u3.wav"].iter().chain(more)).refused_with(2);
+    read(&["--lm", "foreign.arpa"]).says(&["foreign.arpa", "none of its 2 words", "klang lm"]);
+    dir.write("no.arpa", "");
+    read(&["--lm", "no.arpa"]).says(&["no.arpa"]);
+    read(&["--beam", "50", "--words", "listed"]).says(&["listed", "language model"]);
+    read(&["--lm-weight", "1"]).says(&["--lm-weight", "--lm FILE"]);
+    dir.write("text.txt", TEXT);
+    dir.klang(["lm", "text.txt", "--out", "mine.arpa"]).succeeds();
+    read(&["--lm", "mine.arpa", "--lm-weight", "-1"]).says(&["lm_weight", "0 to 10"]);
+    read(&["--lm", "mine.arpa", "--n-best", "2"]).says(&["--format json"]);
+    dir.klang_on_cpu(["transcribe", "run", "audio", "--format", "srt"]).refused_with(2).says(&["--out DIR"]);
+    read(&["--n-best", "3"]).says(&["--beam"]);
+    read(&["--greedy", "--beam", "3"]).says(&["--greedy"]);
+}
+
+#[test]
+fn a_runs_own_test_is_no_place_to_tune() {
+    let dir = Dir::with_recipe(5);
+    let test = ["train", "recipe.yaml", "--run", "run", "--set", "data.test={new: test.jsonl}"];
+    dir.write("test.jsonl", dir.bytes("dev.jsonl"));
+    dir.klang(test).succeeds();
+    dir.klang_on_cpu(["tune", "run", "test.jsonl"]).refused_with(2).says(&["test `new`", "dev"]);
+}
