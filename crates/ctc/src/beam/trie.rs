@@ -21,7 +21,7 @@ impl Trie {
         sequences.dedup_by(|later, earlier| later.0 == earlier.0);
         let mut trie = Trie { firsts: Vec::new(), labels: vec![0], values: vec![None] };
         // Nodes in the order of their depth, each with the sequences that pass it.
-        let mut passing = vec![0..sequences.len()];
+        let mut passing: Vec<std::ops::Range<usize>> = std::iter::once(0..sequences.len()).collect();
         let (mut node, mut depth, mut deeper) = (0, 0, 1);
         while node < passing.len() {
             if node == deeper {
