@@ -229,3 +229,17 @@ fn a_runs_own_test_is_no_place_to_tune() {
     dir.klang(test).succeeds();
     dir.klang_on_cpu(["tune", "run", "test.jsonl"]).refused_with(2).says(&["test `new`", "dev"]);
 }
+
+#[test]
+fn words_come_from_stdin_as_they_are_spoken() {
+    let dir = Dir::with_model();
+    // A sample file without its header, in whose middle a pause begins.
+    let samples = &dir.bytes("audio/u3.wav")[44..];
+    dir.write("speech.raw", [samples, &vec![0; 2 * 16_000 * 4], samples, &[0]].concat());
+    let live = dir.klang_on_cpu(["transcribe", "run", "-"]).stdin("speech.raw").succeeds();
+    live.says(&["16000 Hz", "in the middle of a sample"]);
+    assert!(!live.stdout.trim().is_empty() && live.stdout.ends_with("\n"), "{live}");
+    dir.klang_on_cpu(["transcribe", "run", "-", "--format", "srt"]).refused_with(2).says(&["stands alone"]);
+    let none = dir.klang_on_cpu(["transcribe", "run", "-"]).succeeds();
+    assert_eq!(none.stdout, "");
+}

@@ -203,6 +203,13 @@ impl TestCommand {
         self
     }
 
+    /// With a file of its directory on stdin.
+    pub fn stdin(mut self, name: &str) -> TestCommand {
+        let folder = self.command.get_current_dir().expect("a directory").to_owned();
+        self.command.stdin(fs::File::open(folder.join(name)).expect(name));
+        self
+    }
+
     /// Runs it to its end.
     #[track_caller]
     pub fn run(mut self) -> Finished {

@@ -59,7 +59,7 @@ pub enum Command {
     Evaluate(EvaluateArguments),
     /// Transcribe audio files
     #[command(
-        after_help = "Examples:\n  klang transcribe runs/digits recording.wav\n  klang transcribe runs/digits field --format eaf --out transcripts\n  klang transcribe runs/digits recording.wav --lm mine.arpa --format json --n-best 5"
+        after_help = "Examples:\n  klang transcribe runs/digits recording.wav\n  klang transcribe runs/digits field --format eaf --out transcripts\n  arecord -t raw -f S16_LE -r 16000 | klang transcribe runs/digits -\n  klang transcribe runs/digits recording.wav --lm mine.arpa --format json --n-best 5"
     )]
     Transcribe(TranscribeArguments),
     /// Find when each word of a transcript is said, and which transcripts look wrong
@@ -243,7 +243,8 @@ pub struct EvaluateArguments {
 pub struct TranscribeArguments {
     #[command(flatten)]
     pub model: ModelArguments,
-    /// Audio files (WAV, FLAC, MP3, Ogg Vorbis), and folders with all that are in them
+    /// Audio files (WAV, FLAC, MP3, Ogg Vorbis), and folders with all that are in them; - for samples on stdin, as they are
+    /// spoken (16-bit PCM at the model's rate, one channel)
     #[arg(required = true)]
     pub audio: Vec<PathBuf>,
     /// txt: the text alone; json: segments, words, times, confidence; srt, vtt: subtitles; ctm: NIST's; textgrid: Praat's;

@@ -32,6 +32,15 @@ pub fn line(text: &str) -> Result<()> {
     }
 }
 
+/// Prints a part of a line, at once.
+pub fn text(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => result.context("cannot write to stdout"),
+    }
+}
+
 /// Prints JSON as results.
 pub fn json(value: &serde_json::Value) -> Result<()> {
     line(&serde_json::to_string_pretty(value)?)

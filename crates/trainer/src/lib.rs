@@ -20,6 +20,7 @@ mod export;
 mod files;
 mod hypotheses;
 mod in_order;
+mod live;
 mod model;
 mod optimiser;
 mod prepare;
@@ -47,8 +48,8 @@ pub use data::{
 };
 pub use decode::{
     AlignedLine, AlignedRecording, AlignedTranscript, Calibration, DECODING, DecodeMethod, DecodeSettings, Decoded,
-    Decoder, LEAST_WORDS, LmUnits, SPACE, Suspicion, TimedWord, TuneTry, TunedDecoding, WordList, align_transcripts,
-    expected_calibration_error, known_sentences, read_sentences, tune_decoding, worst_first,
+    Decoder, LEAST_WORDS, Listener, LmUnits, SPACE, Suspicion, TimedWord, TuneTry, TunedDecoding, WordList,
+    align_transcripts, expected_calibration_error, known_sentences, read_sentences, tune_decoding, worst_first,
 };
 pub use device::{Compute, DeviceChoice, PrecisionChoice, cpu_has_bf16, has_nvidia_driver};
 pub use error::{Error, Result};
@@ -56,6 +57,7 @@ pub use evaluate::{Behaviour, DecodedScore, EvaluateOptions, Evaluation, evaluat
 pub use event::{Event, Measures, Observer, PretrainingMeasures, Regulariser, UpdateReport};
 pub use export::{ExportOptions, export};
 pub use hypotheses::{read_hypotheses, write_hypotheses};
+pub use live::{Live, NewWords};
 pub use model::{
     AudioSpec, ModelSource, ModelSpec, Reading, Recogniser, Recognition, RecognitionStages, Tune, TuneKind, TuneRecipe,
     find_model,

@@ -1,10 +1,11 @@
 //! `klang transcribe`.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::Result;
-use klang_trainer::{DecodeMethod, Decoder, Heard, Recogniser};
+use anyhow::{Context, Result};
+use klang_trainer::{DecodeMethod, Decoder, Heard, NewWords, Recogniser};
 use klang_transcript::{Format, RenderOptions, render};
 
 use crate::Ending;
@@ -18,6 +19,9 @@ struct Task {
 }
 
 pub fn run(arguments: &TranscribeArguments) -> Result<Ending> {
+    if arguments.audio.iter().any(|path| path == Path::new("-")) {
+        return live(arguments);
+    }
     let files = output::audio_files(&arguments.audio)?;
     let Some(tasks) = tasks(arguments, &files)? else { return Ok(Ending::Done) };
     let source = output::model(&arguments.model)?;
@@ -48,6 +52,64 @@ pub fn run(arguments: &TranscribeArguments) -> Result<Ending> {
         return Ok(Ending::PartlyFailed);
     }
     Ok(Ending::Done)
+}
+
+/// Words from samples on stdin, as they come to stand; a pause ends a line.
+fn live(arguments: &TranscribeArguments) -> Result<Ending> {
+    if arguments.audio.len() > 1 || arguments.out.is_some() || arguments.format != Format::Txt || arguments.n_best > 0 {
+        let message = "`-` is speech that goes on: it stands alone, and gives text (no --out, --format, --n-best)";
+        return Err(Usage(message.into()).into());
+    }
+    let source = output::model(&arguments.model)?;
+    let reading = output::decoding(&arguments.decoding, &source)?;
+    let compute = output::compute(&arguments.compute)?;
+    let model = Recogniser::open(&source, compute)?;
+    let decoder = output::decoder(reading, &model.spec)?;
+    let rate = model.spec.audio.sampling_rate;
+    output::note(&format!("listening: {rate} Hz, one channel, 16 bits, little endian, without a header"));
+    let mut live = model.listen(&decoder);
+    let (mut input, mut bytes, mut odd) = (std::io::stdin().lock(), vec![0; 1 << 14], None);
+    let mut line = Line::default();
+    loop {
+        let count = match input.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).context("cannot read from stdin"),
+        };
+        // A sample may come in halves.
+        let whole: Vec<u8> = odd.take().into_iter().chain(bytes[..count].iter().copied()).collect();
+        let samples = whole.chunks_exact(2);
+        odd = samples.remainder().first().copied();
+        let samples: Vec<f32> =
+            samples.map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32_768.0).collect();
+        line.say(&live.hear(&samples)?)?;
+    }
+    line.say(&live.end()?)?;
+    if odd.is_some() {
+        output::warning("stdin ended in the middle of a sample: was it 16-bit PCM?");
+    }
+    Ok(Ending::Done)
+}
+
+/// A line of words that grows.
+#[derive(Default)]
+struct Line {
+    begun: bool,
+}
+
+impl Line {
+    fn say(&mut self, new: &NewWords) -> Result<()> {
+        for word in &new.words {
+            output::text(&format!("{}{word}", if self.begun { " " } else { "" }))?;
+            self.begun = true;
+        }
+        if new.paused && self.begun {
+            output::text("\n")?;
+            self.begun = false;
+        }
+        Ok(())
+    }
 }
 
 /// Transcribes, and counts the files that failed. A transcript that cannot be written ends all: no other could be, either.

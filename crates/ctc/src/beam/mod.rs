@@ -207,9 +207,20 @@ impl<S: Scorer> BeamSearch<S> {
 
     /// The best text so far, as if more were to come.
     pub fn best(&self) -> Vec<u32> {
+        self.best_beam().map(|beam| self.prefixes.labels(beam.node)).unwrap_or_default()
+    }
+
+    /// Forgets all texts but the best one so far: what comes continues it.
+    pub fn commit(&mut self) {
+        if let Some(best) = self.best_beam().copied() {
+            self.beams = vec![best];
+        }
+    }
+
+    fn best_beam(&self) -> Option<&Beam> {
         let score = |beam: &Beam| log_add(beam.blank, beam.label) + self.prefixes.node(beam.node).score;
-        let best = self.beams.iter().max_by(|one, other| score(one).total_cmp(&score(other)));
-        best.map(|beam| self.prefixes.labels(beam.node)).unwrap_or_default()
+        // Of equal ones the oldest, as everywhere.
+        self.beams.iter().max_by(|one, other| score(one).total_cmp(&score(other)).then(other.node.cmp(&one.node)))
     }
 
     /// The best `count` texts, the best first, each once. Texts that may not end here count only where none may.

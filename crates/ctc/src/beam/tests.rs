@@ -264,6 +264,11 @@ fn settled_labels_begin_every_text_to_come() {
         assert_eq!(search.best(), search.finish(1)[0].labels);
     }
     assert!(settled.len() > 100, "{}", settled.len());
+    let mut committed = self::search(BeamSettings { width: 8, ..BeamSettings::default() }, (), &frames, 0);
+    let best = committed.best();
+    committed.commit();
+    assert_eq!(committed.settle(), best);
+    assert_eq!(committed.finish(8).len(), 1);
     let all_at_once = self::search(BeamSettings { width: 8, ..BeamSettings::default() }, (), &frames, 0);
     assert_eq!(all_at_once.finish(3), search.finish(3));
 }

@@ -2,6 +2,8 @@
 
 mod confidence;
 mod decoder;
+mod knowledge;
+mod listener;
 mod recording;
 mod sentences;
 mod settings;
@@ -10,7 +12,9 @@ mod transcripts;
 mod tune;
 
 pub use confidence::{Calibration, expected_calibration_error};
-pub use decoder::{Decoded, Decoder, SPACE};
+pub use decoder::{Decoded, Decoder};
+pub use knowledge::SPACE;
+pub use listener::Listener;
 pub use recording::{AlignedLine, AlignedRecording};
 pub use sentences::{LmUnits, known_sentences, read_sentences};
 pub use settings::{DECODING, DecodeMethod, DecodeSettings, WordList};

@@ -8,7 +8,7 @@ use std::path::Path;
 use klang_corpus::{Manifest, read_transcripts};
 use klang_text::Normaliser;
 
-use super::decoder::SPACE;
+use super::knowledge::SPACE;
 use crate::error::{Error, Result};
 
 /// How a file packed by gzip begins.

@@ -3,8 +3,9 @@
 use klang_ctc::required_frames;
 use klang_text::Vocabulary;
 
-use super::decoder::{Decoder, greedy};
+use super::decoder::Decoder;
 use super::in_parallel;
+use super::listener::greedy;
 use super::times::TimedWord;
 use crate::data::{Dataset, Item, LoaderSettings};
 use crate::error::Result;

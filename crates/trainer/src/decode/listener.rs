@@ -1,0 +1,117 @@
+//! A reading of frames as they come.
+
+use klang_ctc::beam::{BeamSearch, Scorer};
+use klang_text::Vocabulary;
+
+/// A reading that goes on: frames in, labels out.
+pub trait Listener {
+    /// Hears frames: ln of probabilities (frame, vocabulary).
+    fn push(&mut self, log_probabilities: &[f32]);
+
+    /// The labels that no later frame can change, from the first one on.
+    fn settled(&mut self) -> Vec<u32>;
+
+    /// How many labels the best text has so far.
+    fn length(&self) -> usize;
+
+    /// Settles on the best text so far.
+    fn commit(&mut self);
+
+    /// All labels, as nothing more will come.
+    fn end(&mut self) -> Vec<u32>;
+}
+
+/// Greedily: every frame is settled.
+pub(super) struct GreedyListener<'a> {
+    vocabulary: &'a Vocabulary,
+    /// The best label of the last frame.
+    last: u32,
+    labels: Vec<u32>,
+}
+
+impl<'a> GreedyListener<'a> {
+    pub(super) fn new(vocabulary: &'a Vocabulary) -> Self {
+        GreedyListener { vocabulary, last: vocabulary.blank(), labels: Vec::new() }
+    }
+}
+
+impl Listener for GreedyListener<'_> {
+    fn push(&mut self, log_probabilities: &[f32]) {
+        for label in best_labels(log_probabilities, self.vocabulary) {
+            if label != self.last && label != self.vocabulary.blank() {
+                self.labels.push(label);
+            }
+            self.last = label;
+        }
+    }
+
+    fn settled(&mut self) -> Vec<u32> {
+        self.labels.clone()
+    }
+
+    fn length(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn commit(&mut self) {}
+
+    fn end(&mut self) -> Vec<u32> {
+        self.labels.clone()
+    }
+}
+
+/// By a search, which is told of no label that is no text.
+pub(super) struct BeamListener<'a, S: Scorer> {
+    pub(super) search: BeamSearch<S>,
+    pub(super) vocabulary: &'a Vocabulary,
+}
+
+impl<S: Scorer> Listener for BeamListener<'_, S> {
+    fn push(&mut self, log_probabilities: &[f32]) {
+        let vocabulary = self.vocabulary;
+        let mut frame = vec![0.0; vocabulary.len()];
+        for row in log_probabilities.chunks_exact(vocabulary.len()) {
+            frame.copy_from_slice(row);
+            for (value, id) in frame.iter_mut().zip(0..) {
+                // Tokens that are no text (the unknown one, a sentence's ends) say nothing.
+                if id != vocabulary.blank() && vocabulary.is_special(id) {
+                    *value = f32::NEG_INFINITY;
+                }
+            }
+            self.search.push(&frame);
+        }
+    }
+
+    fn settled(&mut self) -> Vec<u32> {
+        self.search.settle().to_vec()
+    }
+
+    fn length(&self) -> usize {
+        self.search.best().len()
+    }
+
+    fn commit(&mut self) {
+        self.search.commit();
+    }
+
+    fn end(&mut self) -> Vec<u32> {
+        self.search.finish(1).pop().map(|best| best.labels).unwrap_or_default()
+    }
+}
+
+/// The best label of each frame.
+fn best_labels<'a>(log_probabilities: &'a [f32], vocabulary: &Vocabulary) -> impl Iterator<Item = u32> + use<'a> {
+    let blank = vocabulary.blank();
+    log_probabilities.chunks_exact(vocabulary.len()).map(move |row| {
+        // Of equal ones the first, as libtorch's argmax has it.
+        let labels = (0u32..).zip(row).max_by(|(a, x), (b, y)| x.total_cmp(y).then(b.cmp(a)));
+        labels.map_or(blank, |(label, _)| label)
+    })
+}
+
+/// The best label of each frame, repeats merged, blanks dropped.
+pub(super) fn greedy(log_probabilities: &[f32], vocabulary: &Vocabulary) -> Vec<u32> {
+    let mut listener = GreedyListener::new(vocabulary);
+    listener.push(log_probabilities);
+    listener.labels
+}

@@ -1,0 +1,248 @@
+//! Speech as it is spoken: samples in, words out as soon as they stand.
+//!
+//! Each second of new audio is computed in a window with what was heard before it. Frames near the window's end lack what is
+//! still to be said, and wait for the next one. What the search has settled on cannot change any more and is given out.
+
+use klang_wav2vec2::{Pass, WaveformBatch};
+
+use crate::decode::{Decoder, Listener, log_probabilities};
+use crate::error::Result;
+use crate::model::Recogniser;
+
+/// Seconds of new audio that are waited for.
+const STEP: f64 = 1.0;
+/// Seconds before a frame that are computed with it.
+const BEFORE: f64 = 4.0;
+/// Seconds behind a frame that are waited for. The positional convolution looks 1.28 s away.
+const BEHIND: f64 = 1.5;
+/// Seconds without a label after which the word that was begun is taken for ended.
+const PAUSE: f64 = 1.0;
+
+/// What stands since the last time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewWords {
+    /// Words, in their order.
+    pub words: Vec<String>,
+    /// Whether a pause has followed them.
+    pub paused: bool,
+}
+
+/// A recogniser at work on speech that goes on.
+pub struct Live<'a> {
+    model: &'a Recogniser,
+    listener: Box<dyn Listener + 'a>,
+    /// What windows are cut from; it begins at `first`.
+    samples: Vec<f32>,
+    /// The frame that begins with the first of the samples.
+    first: i64,
+    /// Frames that were read.
+    read: i64,
+    /// Samples behind the last window.
+    fresh: usize,
+    /// Of all samples so far: their number, sum and sum of squares. A model that was trained on normalised audio is given it by
+    /// these.
+    moments: [f64; 3],
+    /// Labels that were given out.
+    given: usize,
+    /// The frame in which the best text's number of labels last changed, and that number.
+    grown: (i64, usize),
+}
+
+impl Recogniser {
+    /// Listens to speech that goes on, one speaker or several, without an end.
+    pub fn listen<'a>(&'a self, decoder: &'a Decoder) -> Live<'a> {
+        Live {
+            model: self,
+            listener: decoder.listener(),
+            samples: Vec::new(),
+            first: 0,
+            read: 0,
+            fresh: 0,
+            moments: [0.0; 3],
+            given: 0,
+            grown: (0, 0),
+        }
+    }
+}
+
+impl Live<'_> {
+    fn frames(&self, seconds: f64) -> i64 {
+        let spec = &self.model.spec;
+        (seconds * f64::from(spec.audio.sampling_rate) / spec.config.samples_per_frame() as f64).round() as i64
+    }
+
+    /// Hears samples at the model's rate, in [−1, 1], and gives the words that stand since. How they are parted over calls does
+    /// not change the words.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn hear(&mut self, samples: &[f32]) -> Result<NewWords> {
+        let step = (STEP * f64::from(self.model.spec.audio.sampling_rate)) as usize;
+        let mut new = NewWords::default();
+        let mut rest = samples;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(step - self.fresh));
+            rest = later;
+            self.take(now);
+            if self.fresh == step {
+                self.fresh = 0;
+                self.read(BEHIND)?;
+                let words = self.words(false);
+                new.words.extend(words.words);
+                new.paused = words.paused;
+            }
+        }
+        Ok(new)
+    }
+
+    /// Ends, and gives the words that are left.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn end(mut self) -> Result<NewWords> {
+        self.read(0.0)?;
+        Ok(self.words(true))
+    }
+
+    fn take(&mut self, samples: &[f32]) {
+        for &sample in samples {
+            let sample = f64::from(sample);
+            self.moments = [self.moments[0] + 1.0, self.moments[1] + sample, self.moments[2] + sample * sample];
+        }
+        self.samples.extend(samples);
+        self.fresh += samples.len();
+    }
+
+    /// Reads the frames that have so many seconds behind them.
+    fn read(&mut self, behind: f64) -> Result<()> {
+        let config = &self.model.spec.config;
+        let there = config.frames(self.samples.len() as i64);
+        let until = self.first + there - self.frames(behind);
+        if until <= self.read || there <= 0 {
+            return Ok(());
+        }
+        let window = self.normalised();
+        let batch = WaveformBatch::pad(&[&window])?;
+        let logits = tch::no_grad(|| self.model.forward(&batch, Pass::Evaluation))?.logits;
+        let kept = logits.f_select(0, 0)?.f_narrow(0, self.read - self.first, until - self.read)?;
+        self.listener.push(&log_probabilities(&kept)?);
+        self.read = until;
+        // What no later frame looks back on is forgotten.
+        let keep_from = (self.read - self.frames(BEFORE)).max(self.first);
+        let dropped = ((keep_from - self.first) * config.samples_per_frame()) as usize;
+        self.samples.drain(..dropped.min(self.samples.len()));
+        self.first = keep_from;
+        Ok(())
+    }
+
+    /// The window as the model expects it.
+    fn normalised(&self) -> Vec<f32> {
+        if !self.model.spec.audio.do_normalize {
+            return self.samples.clone();
+        }
+        let [count, sum, squares] = self.moments;
+        let mean = sum / count.max(1.0);
+        // The same floor as klang_audio::normalise.
+        let deviation = ((squares / count.max(1.0) - mean * mean).max(0.0) + 1e-7).sqrt();
+        self.samples.iter().map(|&sample| ((f64::from(sample) - mean) / deviation) as f32).collect()
+    }
+
+    /// The words of settled labels that were not given out yet.
+    fn words(&mut self, is_end: bool) -> NewWords {
+        let vocabulary = &self.model.spec.vocabulary;
+        let length = self.listener.length();
+        if length != self.grown.1 {
+            self.grown = (self.read, length);
+        }
+        let paused = is_end || self.read - self.grown.0 > self.frames(PAUSE);
+        if paused && !is_end {
+            // The next words do not change those before the pause.
+            self.listener.commit();
+        }
+        let settled = if is_end { self.listener.end() } else { self.listener.settled() };
+        let fresh = settled.get(self.given..).unwrap_or_default();
+        // The last word may go on, unless nothing has come for a while.
+        let whole = match fresh.iter().rposition(|&label| Some(label) == vocabulary.delimiter()) {
+            _ if paused => fresh.len(),
+            Some(last) => last + 1,
+            None => 0,
+        };
+        let words = fresh[..whole].split(|&label| Some(label) == vocabulary.delimiter());
+        let words: Vec<String> = words.map(|word| vocabulary.decode(word)).filter(|word| !word.is_empty()).collect();
+        self.given += whole;
+        NewWords { words, paused }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{DecodeMethod, DecodeSettings};
+    use crate::device::Compute;
+    use crate::model::{AudioSpec, ModelSpec};
+    use klang_text::{TextOptions, Vocabulary};
+    use klang_wav2vec2::ModelConfig;
+    use tch::{Device, Kind};
+
+    fn model() -> Recogniser {
+        let spec = ModelSpec {
+            config: ModelConfig::of_size("tiny").unwrap(),
+            vocabulary: Vocabulary::from_texts(["abc d"]).unwrap(),
+            audio: AudioSpec::default(),
+            text: TextOptions::default(),
+            bottleneck: None,
+        };
+        Recogniser::random(spec, Compute { device: Device::Cpu, kind: Kind::Float, int8: false, threads: 1 }, 1)
+            .unwrap()
+    }
+
+    /// A sound whose pitch changes every tenth of a second.
+    fn sound(seconds: usize) -> Vec<f32> {
+        (0..seconds * 16_000)
+            .map(|index| (index as f32 * (0.02 + 0.05 * ((index / 1600 * 3) % 13) as f32)).sin() * 0.3)
+            .collect()
+    }
+
+    fn heard(model: &Recogniser, settings: DecodeSettings, sound: &[f32], piece: usize) -> Vec<String> {
+        let decoder = Decoder::new(settings, &model.spec).unwrap();
+        let mut live = model.listen(&decoder);
+        let mut words = Vec::new();
+        for piece in sound.chunks(piece) {
+            words.extend(live.hear(piece).unwrap().words);
+            assert!(live.samples.len() <= 8 * 16_000, "{}", live.samples.len());
+        }
+        let last = live.end().unwrap();
+        assert!(last.paused);
+        words.extend(last.words);
+        words
+    }
+
+    #[test]
+    fn words_do_not_depend_on_the_pieces_and_none_is_lost() {
+        let model = model();
+        let sound = sound(20);
+        let beam = DecodeSettings { method: DecodeMethod::Beam, width: 10, ..DecodeSettings::default() };
+        for settings in [DecodeSettings::default(), beam] {
+            let words = heard(&model, settings.clone(), &sound, 16_000);
+            assert!(!words.is_empty());
+            for piece in [401, 5_000, 320_000] {
+                assert_eq!(heard(&model, settings.clone(), &sound, piece), words, "pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_sound_is_read_at_its_end() {
+        let model = model();
+        // Computed in one window, as a file is, but for the sum of squares by which it is normalised.
+        let mut samples = sound(1)[..12_000].to_vec();
+        let words = heard(&model, DecodeSettings::default(), &samples, 1_000);
+        klang_audio::normalise(&mut samples);
+        let whole =
+            tch::no_grad(|| model.forward(&WaveformBatch::pad(&[&samples]).unwrap(), Pass::Evaluation)).unwrap();
+        let text = model.read(&whole).unwrap().remove(0).text;
+        assert_eq!(words.join(" "), text);
+        assert_eq!(heard(&model, DecodeSettings::default(), &[], 1), Vec::<String>::new());
+        assert_eq!(heard(&model, DecodeSettings::default(), &[0.0; 300], 7), Vec::<String>::new());
+    }
+}
