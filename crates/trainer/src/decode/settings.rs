@@ -153,7 +153,13 @@ impl DecodeSettings {
     }
 
     pub(super) fn beam(&self) -> BeamSettings {
-        BeamSettings { width: self.width, ..BeamSettings::default() }
+        let usual = BeamSettings::default();
+        // An unknown word costs so much at once; a beam that is narrower than that never sees one to its end.
+        let unknown = match self.lm {
+            Some(_) if self.words == WordList::Open => self.lm_weight * -self.unknown_score * std::f64::consts::LN_10,
+            _ => 0.0,
+        };
+        BeamSettings { width: self.width, margin: usual.margin + unknown, ..usual }
     }
 
     pub(super) fn weights(&self) -> LmWeights {
