@@ -164,13 +164,20 @@ fn transcripts_are_aligned_and_the_worst_are_named() {
 fn a_long_recording_is_cut_by_its_text() {
     let dir = Dir::with_model();
     dir.speech("story.wav", "anna", "bad dab  cab   a dad");
-    dir.write("story.txt", "Bad, dab.\n\ncab\nA dad!\n");
+    dir.write("story.txt", "Bad, dab.\n\n123\ncab\nA dad!\n");
     let printed =
         dir.klang_on_cpu(["align", "run", "story.wav", "--text", "story.txt", "--out", "cut", "--format", "eaf"]);
-    printed.succeeds().prints(&["3 utterances in cut/story.jsonl"]);
+    let printed = printed.succeeds();
+    printed.prints(&["3 utterances in cut/story.jsonl"]).says(&["left out: 3", "passed over: 123"]);
+    assert!(dir.text("cut/story.eaf").contains("RELATIVE_MEDIA_URL=\"../story.wav\""));
+    let again = ["align", "run", "story.wav", "--text", "story.txt", "--out", "cut"];
+    dir.klang_on_cpu(again).refused_with(2).says(&["cut/story.jsonl is there already", "--overwrite"]);
+    dir.klang_on_cpu(again.iter().chain(&["--overwrite"])).succeeds();
     let lines = dir.json_lines("cut/story.jsonl");
     let texts: Vec<&str> = lines.iter().map(|line| line["text"].as_str().unwrap()).collect();
     assert_eq!(texts, ["Bad, dab.", "cab", "A dad!"]);
+    let ids: Vec<&str> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["story-0001", "story-0004", "story-0005"], "numbers are the text's lines");
     let mut last = 0.0;
     for line in &lines {
         let (offset, duration) = (number(&line["offset"]), number(&line["duration"]));
@@ -178,8 +185,10 @@ fn a_long_recording_is_cut_by_its_text() {
         // Both are rounded to milliseconds.
         last = offset + duration - 0.0011;
     }
-    // It is a manifest to go on from.
+    // It is a manifest to go on from, of parts of a longer file.
     dir.klang_on_cpu(["evaluate", "run", "cut/story.jsonl"]).succeeds();
+    let parts = ["align", "run", "cut/story.jsonl", "--out", "parts", "--format", "ctm"];
+    dir.klang_on_cpu(parts).refused_with(2).says(&["is a part of", "leave --format out"]);
     dir.write("long.txt", "bad ".repeat(400));
     let long = dir.klang_on_cpu(["align", "run", "story.wav", "--text", "long.txt", "--out", "no"]).ends_with(1);
     long.says(&["story.wav", "is it the text of this recording?"]);
@@ -239,6 +248,7 @@ fn words_come_from_stdin_as_they_are_spoken() {
     let live = dir.klang_on_cpu(["transcribe", "run", "-"]).stdin("speech.raw").succeeds();
     live.says(&["16000 Hz", "in the middle of a sample"]);
     assert!(!live.stdout.trim().is_empty() && live.stdout.ends_with("\n"), "{live}");
+    dir.klang_on_cpu(["transcribe", "run", "-"]).stdin("audio/u3.wav").refused_with(2).says(&["audio file", "ffmpeg"]);
     dir.klang_on_cpu(["transcribe", "run", "-", "--format", "srt"]).refused_with(2).says(&["stands alone"]);
     let none = dir.klang_on_cpu(["transcribe", "run", "-"]).succeeds();
     assert_eq!(none.stdout, "");

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use klang_corpus::Manifest;
-use klang_trainer::{Compute, DecodeMethod, DecodeSettings, Decoder, ModelSource, ModelSpec, find_model};
+use klang_trainer::{Compute, DecodeMethod, DecodeSettings, Decoder, ModelSource, ModelSpec, WordList, find_model};
+use klang_transcript::RenderOptions;
 
 use crate::args::decoding::{DecodingArguments, SearchArguments};
 use crate::args::{ComputeArguments, ModelArguments};
@@ -129,7 +131,8 @@ pub fn searching(arguments: &SearchArguments, of_model: DecodeSettings) -> Resul
     let mut settings = DecodeSettings { method: DecodeMethod::Beam, confidence: None, ..of_model };
     if let Some(lm) = lm {
         let DecodeSettings { lm_weight, word_score, unknown_score, .. } = DecodeSettings::default();
-        settings = DecodeSettings { lm: Some(lm.clone()), lm_weight, word_score, unknown_score, ..settings };
+        let words = WordList::Open;
+        settings = DecodeSettings { lm: Some(lm.clone()), lm_weight, word_score, unknown_score, words, ..settings };
     }
     settings.width = beam.map_or(settings.width, usize::from);
     settings.words = words.map_or(settings.words, Into::into);
@@ -219,6 +222,29 @@ pub fn targets(audio: &[AudioFile], folder: &Path, extension: &str) -> Result<Ve
         targets.push(target);
     }
     Ok(targets)
+}
+
+/// What a transcript's file says of its audio and its date.
+pub fn render_options(audio: &Path, target: Option<&Path>) -> RenderOptions {
+    RenderOptions { date: SystemTime::now(), relative_audio: relative(audio, target), language: None }
+}
+
+/// The way from a transcript's folder to its audio, for a format that names it; none where it cannot be told.
+fn relative(audio: &Path, target: Option<&Path>) -> Option<String> {
+    let folder = match target.and_then(Path::parent) {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // The folder may not be there yet: what is above it is.
+    let above = folder.ancestors().find(|above| above.as_os_str().is_empty() || above.exists())?;
+    let rest = folder.strip_prefix(above).ok()?;
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    let folder = std::fs::canonicalize(above).ok()?.join(rest);
+    let audio = std::fs::canonicalize(audio).ok()?;
+    let common = folder.components().zip(audio.components()).take_while(|(one, other)| one == other).count();
+    let up = folder.components().skip(common).map(|_| "..".into());
+    let down = audio.components().skip(common).map(|part| part.as_os_str().to_string_lossy().into_owned());
+    Some(up.chain(down).collect::<Vec<String>>().join("/"))
 }
 
 /// Writes a file whole or not at all.

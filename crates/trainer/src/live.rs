@@ -71,14 +71,14 @@ impl Live<'_> {
         (seconds * f64::from(spec.audio.sampling_rate) / spec.config.samples_per_frame() as f64).round() as i64
     }
 
-    /// Hears samples at the model's rate, in [−1, 1], and gives the words that stand since. How they are parted over calls does
-    /// not change the words.
+    /// Hears samples at the model's rate, in [−1, 1], and gives the words that stand since, second by second. How samples are
+    /// parted over calls does not change the words.
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn hear(&mut self, samples: &[f32]) -> Result<NewWords> {
+    pub fn hear(&mut self, samples: &[f32]) -> Result<Vec<NewWords>> {
         let step = (STEP * f64::from(self.model.spec.audio.sampling_rate)) as usize;
-        let mut new = NewWords::default();
+        let mut new = Vec::new();
         let mut rest = samples;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(step - self.fresh));
@@ -87,9 +87,7 @@ impl Live<'_> {
             if self.fresh == step {
                 self.fresh = 0;
                 self.read(BEHIND)?;
-                let words = self.words(false);
-                new.words.extend(words.words);
-                new.paused = words.paused;
+                new.push(self.words(false));
             }
         }
         Ok(new)
@@ -99,9 +97,14 @@ impl Live<'_> {
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn end(mut self) -> Result<NewWords> {
+    pub fn end(self) -> Result<NewWords> {
+        Ok(self.finish()?.0)
+    }
+
+    /// The words that are left, and how many frames were read in all.
+    fn finish(mut self) -> Result<(NewWords, i64)> {
         self.read(0.0)?;
-        Ok(self.words(true))
+        Ok((self.words(true), self.read))
     }
 
     fn take(&mut self, samples: &[f32]) {
@@ -150,15 +153,15 @@ impl Live<'_> {
     /// The words of settled labels that were not given out yet.
     fn words(&mut self, is_end: bool) -> NewWords {
         let vocabulary = &self.model.spec.vocabulary;
+        if self.read == 0 {
+            return NewWords { words: Vec::new(), paused: is_end };
+        }
         let length = self.listener.length();
         if length != self.grown.1 {
             self.grown = (self.read, length);
         }
-        let paused = is_end || self.read - self.grown.0 > self.frames(PAUSE);
-        if paused && !is_end {
-            // The next words do not change those before the pause.
-            self.listener.commit();
-        }
+        // The next words do not change those before a pause.
+        let paused = is_end || (self.read - self.grown.0 >= self.frames(PAUSE) && self.listener.commit());
         let settled = if is_end { self.listener.end() } else { self.listener.settled() };
         let fresh = settled.get(self.given..).unwrap_or_default();
         // The last word may go on, unless nothing has come for a while.
@@ -208,10 +211,12 @@ mod tests {
         let mut live = model.listen(&decoder);
         let mut words = Vec::new();
         for piece in sound.chunks(piece) {
-            words.extend(live.hear(piece).unwrap().words);
+            words.extend(live.hear(piece).unwrap().into_iter().flat_map(|new| new.words));
             assert!(live.samples.len() <= 8 * 16_000, "{}", live.samples.len());
         }
-        let last = live.end().unwrap();
+        let frames = model.spec.config.frames(sound.len() as i64);
+        let (last, read) = live.finish().unwrap();
+        assert_eq!(read, frames.max(0), "every frame is read");
         assert!(last.paused);
         words.extend(last.words);
         words
@@ -228,6 +233,61 @@ mod tests {
             for piece in [401, 5_000, 320_000] {
                 assert_eq!(heard(&model, settings.clone(), &sound, piece), words, "pieces of {piece}");
             }
+        }
+    }
+
+    /// Says what it is told to: a text for each time that it is given frames, the last one ever after.
+    struct Script {
+        texts: Vec<Vec<u32>>,
+        pushes: usize,
+        may_end: bool,
+    }
+
+    impl Listener for Script {
+        fn push(&mut self, _: &[f32]) {
+            self.pushes += 1;
+        }
+
+        fn settled(&mut self) -> Vec<u32> {
+            self.texts[self.pushes.min(self.texts.len()) - 1].clone()
+        }
+
+        fn length(&self) -> usize {
+            self.texts[self.pushes.min(self.texts.len()) - 1].len()
+        }
+
+        fn commit(&mut self) -> bool {
+            self.may_end
+        }
+
+        fn end(&mut self) -> Vec<u32> {
+            self.settled()
+        }
+    }
+
+    #[test]
+    fn a_word_is_given_out_once_another_has_begun_or_after_a_pause() {
+        let model = model();
+        let decoder = Decoder::new(DecodeSettings::default(), &model.spec).unwrap();
+        let texts = ["a", "ab c", "ab c", "ab c d"];
+        for may_end in [true, false] {
+            let mut live = model.listen(&decoder);
+            let texts = texts.iter().map(|text| model.spec.vocabulary.encode(text).labels).collect();
+            live.listener = Box::new(Script { texts, pushes: 0, may_end });
+            // 1.5 s wait: frames are given in the second step, and in each behind it.
+            let steps = live.hear(&sound(5)).unwrap();
+            let words: Vec<(Vec<&str>, bool)> =
+                steps.iter().map(|new| (new.words.iter().map(String::as_str).collect(), new.paused)).collect();
+            let (pause, rest): (&[&str], &[&str]) = if may_end { (&["c"], &[]) } else { (&[], &["c"]) };
+            let expected = [
+                (vec![], false),
+                (vec![], false),
+                (vec!["ab"], false),
+                (pause.to_vec(), may_end),
+                (rest.to_vec(), false),
+            ];
+            assert_eq!(words, expected, "{may_end}");
+            assert_eq!(live.end().unwrap(), NewWords { words: vec!["d".into()], paused: true });
         }
     }
 

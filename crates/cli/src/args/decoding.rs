@@ -124,6 +124,9 @@ pub struct AlignArguments {
     /// Also write times in a format of transcripts: textgrid, eaf, ctm, srt, vtt, json
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<Format>,
+    /// Write files that are there already anew
+    #[arg(long)]
+    pub overwrite: bool,
     /// How many of the worst to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub worst: usize,

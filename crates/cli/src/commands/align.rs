@@ -1,6 +1,7 @@
 //! `klang align`.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use klang_corpus::{Manifest, Utterance};
@@ -9,7 +10,7 @@ use klang_trainer::{
     AlignedTranscript, AudioCache, DecodeSettings, Decoder, Keep, LoaderSettings, Recogniser, Source, Suspicion,
     TimedWord, align_transcripts, encode, read_sources, worst_first,
 };
-use klang_transcript::{RenderOptions, Segment, Transcript, Word, render};
+use klang_transcript::{Format, Segment, Transcript, Word, render};
 use serde_json::json;
 
 use crate::Ending;
@@ -21,6 +22,10 @@ use crate::output::{self, Usage};
 const SHOWN: usize = 40;
 
 pub fn run(arguments: &AlignArguments) -> Result<Ending> {
+    if arguments.format == Some(Format::Txt) {
+        let allowed = Format::NAMES.iter().filter(|name| **name != "txt").copied().collect::<Vec<_>>().join(", ");
+        return Err(Usage(format!("--format txt has no times; allowed: {allowed}")).into());
+    }
     let source = output::model(&arguments.model)?;
     let compute = output::compute(&arguments.compute)?;
     let model = Recogniser::open(&source, compute)?;
@@ -46,33 +51,35 @@ fn manifest(arguments: &AlignArguments, model: &Recogniser, decoder: &Decoder) -
         }
         Err(error) => return Err(error.into()),
     };
-    let audio: Vec<(String, String)> =
-        utterances.iter().map(|one| (one.id.clone(), one.audio.display().to_string())).collect();
-    let durations: std::collections::HashMap<String, f64> =
-        utterances.iter().map(|one| (one.id.clone(), one.duration.unwrap_or(0.0))).collect();
+    if let (Some(format), Some(part)) =
+        (arguments.format, utterances.iter().find(|one| one.offset.is_some_and(|at| at > 0.0)))
+    {
+        let message = format!(
+            "{} is a part of {}: a transcript in {format} would be of the whole file; leave --format out, the times are in alignments.jsonl",
+            part.id,
+            part.audio.display()
+        );
+        return Err(Usage(message).into());
+    }
+    let named: Vec<(String, Option<PathBuf>)> = named(arguments, &utterances)?;
+    let of: HashMap<String, Utterance> = utterances.iter().map(|one| (one.id.clone(), one.clone())).collect();
     let normaliser = Normaliser::new(&spec.text)?;
     let rate = spec.audio.sampling_rate;
     let data = encode("align", utterances, &normaliser, &spec.vocabulary, &spec.config, rate, Keep::All);
     let loading = LoaderSettings { audio: spec.audio, workers: 2, cache: AudioCache::new(0) };
     let aligned = align_transcripts(model, &data, &loading, decoder, &mut Console::new())?;
-    let lines: String = aligned.iter().map(|one| line(one) + "\n").collect();
+    let lines: String = aligned.iter().map(|one| line(one, of.get(&one.id)) + "\n").collect();
     output::write(&arguments.out.join("alignments.jsonl"), lines.as_bytes())?;
     if let Some(format) = arguments.format {
-        let names: std::collections::HashMap<&str, &str> =
-            audio.iter().map(|(id, audio)| (id.as_str(), audio.as_str())).collect();
-        let mut taken = std::collections::BTreeSet::new();
+        let targets: HashMap<&str, &Path> =
+            named.iter().filter_map(|(id, target)| Some((id.as_str(), target.as_deref()?))).collect();
         for one in &aligned {
-            let name = one.id.replace(['/', '\\'], "_");
-            if !taken.insert(name.clone()) {
-                output::warning(&format!("{}: another id has the file name {name}; its own was not written", one.id));
-                continue;
-            }
-            let duration = durations.get(&one.id).copied().unwrap_or(0.0);
-            let segments = segment(&one.text, &one.words, None).into_iter().collect();
-            let audio = names.get(one.id.as_str()).copied().unwrap_or_default();
-            let transcript = Transcript::new(audio, duration, segments)?;
-            let text = render(&transcript, format, &RenderOptions::default())?;
-            output::write(&arguments.out.join(format!("{name}.{}", format.extension())), text.as_bytes())?;
+            let (Some(target), Some(utterance)) = (targets.get(one.id.as_str()), of.get(&one.id)) else { continue };
+            let segments = segment(&one.text, &one.words).into_iter().collect();
+            let audio = utterance.audio.display().to_string();
+            let transcript = Transcript::new(audio, utterance.duration.unwrap_or(0.0), segments)?;
+            let text = render(&transcript, format, &output::render_options(&utterance.audio, Some(target)))?;
+            output::write(target, text.as_bytes())?;
         }
     }
     say(&aligned, arguments.worst)?;
@@ -85,19 +92,58 @@ fn manifest(arguments: &AlignArguments, model: &Recogniser, decoder: &Decoder) -
     Ok(Ending::Done)
 }
 
+/// Where each utterance's transcript goes, by its id; alone what is not there yet, or may be written anew.
+fn named(arguments: &AlignArguments, utterances: &[Utterance]) -> Result<Vec<(String, Option<PathBuf>)>> {
+    let mut targets = vec![arguments.out.join("alignments.jsonl")];
+    let mut named = Vec::new();
+    for utterance in utterances {
+        let target = arguments.format.map(|format| {
+            arguments.out.join(format!("{}.{}", utterance.id.replace(['/', '\\'], "_"), format.extension()))
+        });
+        targets.extend(target.clone());
+        named.push((utterance.id.clone(), target));
+    }
+    refuse_existing(arguments, &targets)?;
+    targets.sort();
+    match targets.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(named),
+        Some(pair) => {
+            Err(Usage(format!("two utterances would both be written to {}; their ids must differ", pair[0].display()))
+                .into())
+        }
+    }
+}
+
+/// Somebody may have corrected what an earlier run wrote, or written it by hand.
+fn refuse_existing(arguments: &AlignArguments, targets: &[PathBuf]) -> Result<()> {
+    let there: Vec<&PathBuf> =
+        targets.iter().filter(|_| !arguments.overwrite).filter(|target| target.exists()).collect();
+    match there.first() {
+        None => Ok(()),
+        Some(first) => Err(Usage(format!(
+            "{} is there already, one of {}; choose another folder with --out, or give --overwrite",
+            first.display(),
+            there.len()
+        ))
+        .into()),
+    }
+}
+
 fn is_audio(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     ["wav", "flac", "mp3", "ogg", "oga"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
-fn line(one: &AlignedTranscript) -> String {
+fn line(one: &AlignedTranscript, utterance: Option<&Utterance>) -> String {
     let word = |timed: &TimedWord| {
         let Word { text, start, end, confidence, .. } = &timed.word;
         json!({"text": text, "start": start, "end": end, "confidence": confidence})
     };
     let words: Vec<_> = one.words.iter().map(word).collect();
     let why = one.suspicion.describe();
-    json!({"id": one.id, "cost": one.cost, "suspicion": why, "text": one.text, "heard": one.heard, "words": words})
+    let (audio, offset) = (utterance.map(|one| one.audio.display().to_string()), utterance.and_then(|one| one.offset));
+    // Times count from the utterance's beginning, which is `offset` seconds into the file.
+    json!({"id": one.id, "audio": audio, "offset": offset.unwrap_or(0.0), "cost": one.cost, "suspicion": why, "text": one.text, "heard": one.heard, "words": words})
         .to_string()
 }
 
@@ -126,12 +172,15 @@ fn recording(arguments: &AlignArguments, model: &Recogniser, decoder: &Decoder, 
     let audio = &arguments.input;
     let content = std::fs::read_to_string(text).with_context(|| format!("cannot read {}", text.display()))?;
     let lines: Vec<String> = content.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect();
-    let aligned = model.align_recording(audio, &lines, decoder)?;
-    aligned.warnings.iter().for_each(|warning| output::warning(&format!("{}: {warning}", audio.display())));
     let stem = audio.file_stem().with_context(|| format!("{}: not a file name", audio.display()))?;
     let stem = stem.to_string_lossy().into_owned();
-    let utterance = |(line, number): (&klang_trainer::AlignedLine, usize)| {
-        let mut utterance = Utterance::new(format!("{stem}-{number:04}"), audio.clone());
+    let manifest = arguments.out.join(format!("{stem}.jsonl"));
+    let target = arguments.format.map(|format| arguments.out.join(format!("{stem}.{}", format.extension())));
+    refuse_existing(arguments, &[Some(manifest.clone()), target.clone()].into_iter().flatten().collect::<Vec<_>>())?;
+    let aligned = model.align_recording(audio, &lines, decoder)?;
+    aligned.warnings.iter().for_each(|warning| output::warning(&format!("{}: {warning}", audio.display())));
+    let utterance = |line: &klang_trainer::AlignedLine| {
+        let mut utterance = Utterance::new(format!("{stem}-{:04}", line.number), audio.clone());
         let round = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
         utterance.text = Some(line.text.clone());
         utterance.offset = Some(round(line.start));
@@ -139,16 +188,15 @@ fn recording(arguments: &AlignArguments, model: &Recogniser, decoder: &Decoder, 
         utterance.columns.insert("cost".into(), format!("{:.3}", line.cost));
         utterance
     };
-    let utterances: Vec<Utterance> = aligned.lines.iter().zip(1..).map(utterance).collect();
+    let utterances: Vec<Utterance> = aligned.lines.iter().map(utterance).collect();
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("cannot make the folder {}", arguments.out.display()))?;
-    let manifest = arguments.out.join(format!("{stem}.jsonl"));
     Manifest::write(&manifest, &utterances)?;
-    if let Some(format) = arguments.format {
-        let segments = aligned.lines.iter().filter_map(|line| segment(&line.text, &line.words, None)).collect();
+    if let (Some(format), Some(target)) = (arguments.format, target) {
+        let segments = aligned.lines.iter().filter_map(|line| segment(&line.text, &line.words)).collect();
         let transcript = Transcript::new(audio.display().to_string(), aligned.duration, segments)?;
-        let target = arguments.out.join(format!("{stem}.{}", format.extension()));
-        output::write(&target, render(&transcript, format, &RenderOptions::default())?.as_bytes())?;
+        let text = render(&transcript, format, &output::render_options(audio, Some(&target)))?;
+        output::write(&target, text.as_bytes())?;
     }
     let mut worst: Vec<(&klang_trainer::AlignedLine, &Utterance)> = aligned.lines.iter().zip(&utterances).collect();
     worst.sort_by(|one, other| other.0.cost.total_cmp(&one.0.cost));
@@ -161,8 +209,8 @@ fn recording(arguments: &AlignArguments, model: &Recogniser, decoder: &Decoder, 
 }
 
 /// Words with their text as one segment; none without words.
-fn segment(text: &str, words: &[TimedWord], speaker: Option<String>) -> Option<Segment> {
+fn segment(text: &str, words: &[TimedWord]) -> Option<Segment> {
     let words: Vec<Word> = words.iter().map(|timed| timed.word.clone()).collect();
     let (start, end) = (words.first()?.start, words.last()?.end);
-    Some(Segment { start, end, text: text.into(), confidence: None, words, alternatives: Vec::new(), speaker })
+    Some(Segment { start, end, text: text.into(), confidence: None, words, alternatives: Vec::new(), speaker: None })
 }

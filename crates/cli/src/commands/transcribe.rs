@@ -2,11 +2,10 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use klang_trainer::{DecodeMethod, Decoder, Heard, NewWords, Recogniser};
-use klang_transcript::{Format, RenderOptions, render};
+use klang_transcript::{Format, render};
 
 use crate::Ending;
 use crate::args::TranscribeArguments;
@@ -54,6 +53,9 @@ pub fn run(arguments: &TranscribeArguments) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
+/// How audio files begin.
+const FILES: [&[u8]; 5] = [b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM"];
+
 /// Words from samples on stdin, as they come to stand; a pause ends a line.
 fn live(arguments: &TranscribeArguments) -> Result<Ending> {
     if arguments.audio.len() > 1 || arguments.out.is_some() || arguments.format != Format::Txt || arguments.n_best > 0 {
@@ -69,7 +71,7 @@ fn live(arguments: &TranscribeArguments) -> Result<Ending> {
     output::note(&format!("listening: {rate} Hz, one channel, 16 bits, little endian, without a header"));
     let mut live = model.listen(&decoder);
     let (mut input, mut bytes, mut odd) = (std::io::stdin().lock(), vec![0; 1 << 14], None);
-    let mut line = Line::default();
+    let (mut line, mut begun) = (Line::default(), false);
     loop {
         let count = match input.read(&mut bytes) {
             Ok(0) => break,
@@ -78,12 +80,19 @@ fn live(arguments: &TranscribeArguments) -> Result<Ending> {
             Err(error) => return Err(error).context("cannot read from stdin"),
         };
         // A sample may come in halves.
+        if !begun && FILES.iter().any(|start| bytes[..count].starts_with(start)) {
+            let message = format!(
+                "stdin holds an audio file, not samples; give the file itself, or: ffmpeg -i FILE -f s16le -ac 1 -ar {rate} - | klang transcribe MODEL -"
+            );
+            return Err(Usage(message).into());
+        }
+        begun = true;
         let whole: Vec<u8> = odd.take().into_iter().chain(bytes[..count].iter().copied()).collect();
         let samples = whole.chunks_exact(2);
         odd = samples.remainder().first().copied();
         let samples: Vec<f32> =
             samples.map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32_768.0).collect();
-        line.say(&live.hear(&samples)?)?;
+        live.hear(&samples)?.iter().try_for_each(|new| line.say(new))?;
     }
     line.say(&live.end()?)?;
     if odd.is_some() {
@@ -134,9 +143,7 @@ fn rendered(arguments: &TranscribeArguments, task: &Task, heard: &Heard) -> Resu
     for warning in &heard.warnings {
         output::warning(&format!("{}: {warning}", task.audio.display()));
     }
-    let relative_audio = relative(&task.audio, task.target.as_deref());
-    let options = RenderOptions { date: SystemTime::now(), relative_audio, language: None };
-    Ok(render(&heard.transcript, arguments.format, &options)?)
+    Ok(render(&heard.transcript, arguments.format, &output::render_options(&task.audio, task.target.as_deref()))?)
 }
 
 /// Writes a transcript to its file, or prints it.
@@ -149,24 +156,6 @@ fn say(arguments: &TranscribeArguments, task: &Task, text: &str, files: usize) -
         }
         None => output::line(text.trim_end_matches('\n')),
     }
-}
-
-/// The way from a transcript's folder to its audio, for a format that names it; none where it cannot be told.
-fn relative(audio: &Path, target: Option<&Path>) -> Option<String> {
-    let folder = match target.and_then(Path::parent) {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    // The folder may not be there yet: what is above it is.
-    let above = folder.ancestors().find(|above| above.as_os_str().is_empty() || above.exists())?;
-    let rest = folder.strip_prefix(above).ok()?;
-    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-    let folder = std::fs::canonicalize(above).ok()?.join(rest);
-    let audio = std::fs::canonicalize(audio).ok()?;
-    let common = folder.components().zip(audio.components()).take_while(|(one, other)| one == other).count();
-    let up = folder.components().skip(common).map(|_| "..".into());
-    let down = audio.components().skip(common).map(|part| part.as_os_str().to_string_lossy().into_owned());
-    Some(up.chain(down).collect::<Vec<String>>().join("/"))
 }
 
 /// What is to be done; none where all of it was done before.

@@ -28,7 +28,8 @@ pub fn run(arguments: &TuneArguments) -> Result<Ending> {
         return Err(Usage(message).into());
     }
     check_data(&arguments.model.model, &arguments.manifest)?;
-    let settings = output::searching(&arguments.search, DecodeSettings::of_model(&source.path)?)?;
+    let kept = DecodeSettings::of_model(&source.path)?;
+    let settings = output::searching(&arguments.search, kept.clone())?;
     let compute = output::compute(&arguments.compute)?;
     let model = Recogniser::open(&source, compute)?;
     let decoder = output::decoder(settings, &model.spec)?;
@@ -44,6 +45,11 @@ pub fn run(arguments: &TuneArguments) -> Result<Ending> {
     let tuned = tune_decoding(&model, &data, &loading, decoder, choose_by, &mut Console::new())?;
     say(&tuned)?;
     if !arguments.dry_run {
+        if kept != DecodeSettings::default() {
+            output::note(
+                "what an earlier tuning kept is replaced; compare both on dev with --dry-run and klang evaluate",
+            );
+        }
         tuned.settings.write(&source.path)?;
         output::line(&format!("kept in {}", source.path.join(klang_trainer::DECODING).display()))?;
     }
@@ -89,6 +95,9 @@ fn say(tuned: &TunedDecoding) -> Result<()> {
             100.0 * raw,
             100.0 * calibrated
         )),
+        None if tuned.settings.confidence.is_some() => {
+            output::line("confidence of words: calibrated; dev has too few utterances to say how well")
+        }
         None => output::line(&format!(
             "confidence of words: not calibrated, which takes {LEAST_WORDS} recognised words of dev"
         )),

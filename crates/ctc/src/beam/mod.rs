@@ -210,17 +210,25 @@ impl<S: Scorer> BeamSearch<S> {
         self.best_beam().map(|beam| self.prefixes.labels(beam.node)).unwrap_or_default()
     }
 
-    /// Forgets all texts but the best one so far: what comes continues it.
-    pub fn commit(&mut self) {
-        if let Some(best) = self.best_beam().copied() {
+    /// Forgets all texts but the best one so far that may end here: what comes continues it. False, and nothing is forgotten,
+    /// where none may.
+    pub fn commit(&mut self) -> bool {
+        let may_end = |beam: &&Beam| self.scorer.end(self.prefixes.node(beam.node).state).is_some();
+        let best = self.best_of(self.beams.iter().filter(may_end)).copied();
+        if let Some(best) = best {
             self.beams = vec![best];
         }
+        best.is_some()
     }
 
     fn best_beam(&self) -> Option<&Beam> {
+        self.best_of(self.beams.iter())
+    }
+
+    fn best_of<'a>(&self, beams: impl Iterator<Item = &'a Beam>) -> Option<&'a Beam> {
         let score = |beam: &Beam| log_add(beam.blank, beam.label) + self.prefixes.node(beam.node).score;
         // Of equal ones the oldest, as everywhere.
-        self.beams.iter().max_by(|one, other| score(one).total_cmp(&score(other)).then(other.node.cmp(&one.node)))
+        beams.max_by(|one, other| score(one).total_cmp(&score(other)).then(other.node.cmp(&one.node)))
     }
 
     /// The best `count` texts, the best first, each once. Texts that may not end here count only where none may.

@@ -266,11 +266,27 @@ fn settled_labels_begin_every_text_to_come() {
     assert!(settled.len() > 100, "{}", settled.len());
     let mut committed = self::search(BeamSettings { width: 8, ..BeamSettings::default() }, (), &frames, 0);
     let best = committed.best();
-    committed.commit();
+    assert!(committed.commit());
     assert_eq!(committed.settle(), best);
     assert_eq!(committed.finish(8).len(), 1);
     let all_at_once = self::search(BeamSettings { width: 8, ..BeamSettings::default() }, (), &frames, 0);
     assert_eq!(all_at_once.finish(3), search.finish(3));
+}
+
+#[test]
+fn nothing_is_committed_that_may_not_end() {
+    let model = language_model();
+    let lexicon = lexicon(&model);
+    let weights = LmWeights::default();
+    let scorer = WordScorer { lm: &model, lexicon: &lexicon, words: Words::Listed, delimiter: 3, weights };
+    // "a" alone, of which no listed word is made.
+    let frame = |label: usize| (0..4).map(|other| if other == label { 0.0 } else { f32::NEG_INFINITY }).collect();
+    let sure: Vec<Vec<f32>> = vec![frame(1), frame(0)];
+    let mut search = search(BeamSettings::default(), scorer, &sure, 0);
+    assert!(!search.commit());
+    search.push(&frame(2));
+    assert!(search.commit());
+    assert_eq!(search.settle(), spelt("ab"));
 }
 
 #[test]

@@ -14,8 +14,8 @@ pub trait Listener {
     /// How many labels the best text has so far.
     fn length(&self) -> usize;
 
-    /// Settles on the best text so far.
-    fn commit(&mut self);
+    /// Settles on the best text so far that may end here, if there is one.
+    fn commit(&mut self) -> bool;
 
     /// All labels, as nothing more will come.
     fn end(&mut self) -> Vec<u32>;
@@ -53,7 +53,9 @@ impl Listener for GreedyListener<'_> {
         self.labels.len()
     }
 
-    fn commit(&mut self) {}
+    fn commit(&mut self) -> bool {
+        true
+    }
 
     fn end(&mut self) -> Vec<u32> {
         self.labels.clone()
@@ -90,8 +92,8 @@ impl<S: Scorer> Listener for BeamListener<'_, S> {
         self.search.best().len()
     }
 
-    fn commit(&mut self) {
-        self.search.commit();
+    fn commit(&mut self) -> bool {
+        self.search.commit()
     }
 
     fn end(&mut self) -> Vec<u32> {

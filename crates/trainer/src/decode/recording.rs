@@ -20,6 +20,8 @@ const NAMED: usize = 5;
 /// A line and where it was said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlignedLine {
+    /// Its number in the text, from 1.
+    pub number: usize,
     /// The line, as it was given.
     pub text: String,
     /// Where to cut before it, in seconds.
@@ -45,7 +47,7 @@ pub struct AlignedRecording {
 
 impl Recogniser {
     /// Finds where each line of a text is said in a recording that says all of it, in that order. What is said beyond the text
-    /// is passed over as if it were silence, and makes a line's cost high.
+    /// is passed over as if it were silence: within a line it makes the line's cost high, between lines it is not seen.
     ///
     /// # Errors
     /// Audio that cannot be read; a text without letters that the model writes, or with more than the recording has room for.
@@ -55,28 +57,32 @@ impl Recogniser {
         let file = self.prepare(path)?;
         let mut warnings = file.warnings.clone();
         // Each line's labels, between delimiters where there are any.
-        let (mut labels, mut places, mut odd) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut labels, mut places) = (Vec::new(), Vec::new());
+        let (mut odd, mut left_out) = (std::collections::BTreeSet::new(), Vec::new());
         for (line, number) in lines.iter().zip(1usize..) {
             let encoded = vocabulary.encode(&normaliser.apply(line));
-            if !encoded.unknown.is_empty() {
-                odd.push(number);
-            }
+            odd.extend(encoded.unknown);
             let own: Vec<u32> = encoded.labels.into_iter().filter(|&label| !vocabulary.is_special(label)).collect();
             if own.is_empty() {
+                left_out.extend((!line.trim().is_empty()).then_some(number));
                 continue;
             }
             if !labels.is_empty() {
                 labels.extend(vocabulary.delimiter());
             }
-            places.push((line, labels.len()..labels.len() + own.len()));
+            places.push((number, line, labels.len()..labels.len() + own.len()));
             labels.extend(own);
         }
-        if let Some(named) = odd.get(..NAMED.min(odd.len())).filter(|named| !named.is_empty()) {
-            let named = named.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        if !odd.is_empty() {
+            let characters: String = odd.iter().collect();
             warnings.push(format!(
-                "{} lines of the text hold characters that the model does not write, which are passed over: line {named} …",
-                odd.len()
+                "its text holds characters that the model does not write, and that are passed over: {characters}"
             ));
+        }
+        if !left_out.is_empty() {
+            let named = left_out.iter().take(NAMED).map(usize::to_string).collect::<Vec<_>>().join(", ");
+            let more = if left_out.len() > NAMED { ", …" } else { "" };
+            warnings.push(format!("lines of its text that hold nothing the model writes are left out: {named}{more}"));
         }
         if labels.is_empty() {
             return Err(refuse("its text holds nothing that the model writes".into()));
@@ -96,18 +102,19 @@ impl Recogniser {
         let time = |frame: usize| decoder.time(frame).min(file.duration);
         let spoken: Vec<(f64, f64)> = places
             .iter()
-            .map(|(_, range)| {
+            .map(|(_, _, range)| {
                 let own = &aligned.labels[range.clone()];
                 (own.first().map_or(0.0, |label| time(label.start)), own.last().map_or(0.0, |label| time(label.end)))
             })
             .collect();
-        let cut = |(number, (line, range)): (usize, &(&String, std::ops::Range<usize>))| {
+        let cut = |(number, (line_number, line, range)): (usize, &(usize, &String, std::ops::Range<usize>))| {
             let (start, end) = spoken[number];
             let before = number.checked_sub(1).map_or(0.0, |before| spoken[before].1);
             let behind = spoken.get(number + 1).map_or(file.duration, |behind| behind.0);
             // Half a pause each, between two lines; all of it at the ends.
             let share = |pause: f64, is_end: bool| if is_end { pause } else { pause / 2.0 };
             AlignedLine {
+                number: *line_number,
                 text: line.trim().to_owned(),
                 start: start - share(start - before, number == 0).clamp(0.0, PAD),
                 end: end + share(behind - end, number + 1 == spoken.len()).clamp(0.0, PAD),
