@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crossbeam_channel::{Receiver, bounded};
 use tch::Tensor;
 
-use crate::decode::{Decoder, in_parallel, log_probabilities};
+use crate::decode::{Decoder, Output, in_parallel};
 use crate::error::{Error, Result};
 use crate::in_order::InOrder;
 use crate::model::Recogniser;
@@ -106,14 +106,14 @@ impl Recogniser {
         }
         let mut outputs = Vec::new();
         for ((place, file), parts) in files.into_iter().zip(logits) {
-            match parts.and_then(|parts| log_probabilities(&join(parts.into_iter().flatten().collect())?)) {
-                Ok(rows) => outputs.push((place, file, rows)),
+            match parts.and_then(|parts| Output::of(&join(parts.into_iter().flatten().collect())?)) {
+                Ok(output) => outputs.push((place, file, output)),
                 Err(error) => put(place, Err(error))?,
             }
         }
         // Reading is the CPU's affair, on all its cores.
         let read =
-            |(place, file, rows): &(usize, Prepared, Vec<f32>)| caught(&paths[*place], || heard(file, rows, decoder));
+            |(place, file, output): &(usize, Prepared, Output)| caught(&paths[*place], || heard(file, output, decoder));
         let texts = in_parallel(&outputs, self.compute.threads.max(1) as usize, read)?;
         outputs.iter().zip(texts).try_for_each(|((place, ..), text)| put(*place, text))
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::Kind;
 
 use crate::data::{Dataset, Item, LoadedBatch, LoadedRow, Loader, LoaderSettings, plan_in_order};
-use crate::decode::{Decoder, in_parallel, log_probabilities};
+use crate::decode::{Decoder, Output, in_parallel};
 use crate::error::Result;
 use crate::event::{Event, Observer, Oddities};
 use crate::model::{Recogniser, Recognition};
@@ -157,8 +157,8 @@ pub(crate) struct Emitted {
     pub id: String,
     /// What was said, normalised.
     pub reference: String,
-    /// ln of probabilities (frame, vocabulary); nothing of an utterance without a frame.
-    pub log_probabilities: Vec<f32>,
+    /// What is read; nothing of an utterance without a frame.
+    pub output: Output,
 }
 
 /// Seconds of audio in a batch.
@@ -181,12 +181,8 @@ pub(crate) fn emitted(
         let batch = batch?;
         oddities.say(&batch.warnings, observer);
         let (batch, short) = split_short(batch, model.spec.config.minimum_samples() as usize);
-        let of = |item: &Item, log_probabilities| Emitted {
-            id: item.utterance.id.clone(),
-            reference: item.text.clone(),
-            log_probabilities,
-        };
-        all.extend(short.iter().map(|row| of(&row.items[0], Vec::new())));
+        let of = |item: &Item, output| Emitted { id: item.utterance.id.clone(), reference: item.text.clone(), output };
+        all.extend(short.iter().map(|row| of(&row.items[0], Output::default())));
         if batch.rows.is_empty() {
             continue;
         }
@@ -199,10 +195,10 @@ pub(crate) fn emitted(
     Ok(all)
 }
 
-/// ln of probabilities by utterance, each (frame, vocabulary) without padding.
-fn rows(recognition: &Recognition) -> Result<Vec<Vec<f32>>> {
+/// The output of each utterance, without padding.
+fn rows(recognition: &Recognition) -> Result<Vec<Output>> {
     let row = |(row, &length): (usize, &i64)| {
-        log_probabilities(&recognition.logits.f_select(0, row as i64)?.f_narrow(0, 0, length)?)
+        Output::of(&recognition.logits.f_select(0, row as i64)?.f_narrow(0, 0, length)?)
     };
     recognition.lengths.iter().enumerate().map(row).collect()
 }

@@ -48,7 +48,7 @@ pub use data::{
 };
 pub use decode::{
     AlignedLine, AlignedRecording, AlignedTranscript, Calibration, DECODING, DecodeMethod, DecodeSettings, Decoded,
-    Decoder, LEAST_WORDS, Listener, LmUnits, SPACE, Suspicion, TimedWord, TuneTry, TunedDecoding, WordList,
+    Decoder, LEAST_WORDS, Listener, LmUnits, Output, SPACE, Suspicion, TimedWord, TuneTry, TunedDecoding, WordList,
     align_transcripts, expected_calibration_error, known_sentences, read_sentences, tune_decoding, worst_first,
 };
 pub use device::{Compute, DeviceChoice, PrecisionChoice, cpu_has_bf16, has_nvidia_driver};

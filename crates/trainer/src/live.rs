@@ -5,7 +5,7 @@
 
 use klang_wav2vec2::{Pass, WaveformBatch};
 
-use crate::decode::{Decoder, Listener, log_probabilities};
+use crate::decode::{Decoder, Listener, Output};
 use crate::error::Result;
 use crate::model::Recogniser;
 
@@ -128,7 +128,7 @@ impl Live<'_> {
         let batch = WaveformBatch::pad(&[&window])?;
         let logits = tch::no_grad(|| self.model.forward(&batch, Pass::Evaluation))?.logits;
         let kept = logits.f_select(0, 0)?.f_narrow(0, self.read - self.first, until - self.read)?;
-        self.listener.push(&log_probabilities(&kept)?);
+        self.listener.push(&Output::of(&kept)?);
         self.read = until;
         // What no later frame looks back on is forgotten.
         let keep_from = (self.read - self.frames(BEFORE)).max(self.first);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     impl Listener for Script {
-        fn push(&mut self, _: &[f32]) {
+        fn push(&mut self, _: &Output) {
             self.pushes += 1;
         }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Sender, bounded};
 use tch::Tensor;
 
-use crate::decode::{Decoder, log_probabilities};
+use crate::decode::{Decoder, Output};
 use crate::error::{Error, Result};
 use crate::in_order::InOrder;
 use crate::model::Recogniser;
@@ -211,7 +211,7 @@ impl Piece {
             }
             progress.logits.drain(..).flatten().collect()
         };
-        Some(caught(path, || heard(file, &log_probabilities(&join(parts)?)?, decoder)))
+        Some(caught(path, || heard(file, &Output::of(&join(parts)?)?, decoder)))
     }
 }
 

@@ -8,7 +8,7 @@ use klang_transcript::{Segment, Transcript, Word};
 use klang_wav2vec2::{Pass, WaveformBatch};
 use tch::{Device, Tensor};
 
-use crate::decode::{Decoded, Decoder, TimedWord};
+use crate::decode::{Decoded, Decoder, Output, TimedWord};
 use crate::error::{Error, Result};
 use crate::model::{ModelSpec, Recogniser};
 use crate::windows::{Window, windows};
@@ -119,11 +119,11 @@ impl Recogniser {
     }
 }
 
-/// What was heard in a file, from ln of its probabilities (frame, vocabulary).
-pub(crate) fn heard(file: &Prepared, rows: &[f32], decoder: &Decoder) -> Result<Heard> {
-    let decoded = decoder.decode(rows);
+/// What was heard in a file, from the model's output.
+pub(crate) fn heard(file: &Prepared, output: &Output, decoder: &Decoder) -> Result<Heard> {
+    let decoded = decoder.decode(output);
     let words = match decoder.gives_times() {
-        true => decoder.timed(rows, &decoded.labels, file.duration),
+        true => decoder.timed(output, &decoded.labels, file.duration),
         false => Vec::new(),
     };
     let mut warnings = file.warnings.clone();

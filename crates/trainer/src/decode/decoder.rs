@@ -6,6 +6,7 @@ use klang_lm::{NgramModel, ReadOptions, WordId};
 use klang_text::{Normaliser, Vocabulary};
 use klang_transcript::Alternative;
 
+use super::Output;
 use super::knowledge::{Knowledge, know};
 use super::listener::{BeamListener, GreedyListener, Listener, greedy};
 use super::settings::{DecodeMethod, DecodeSettings};
@@ -122,18 +123,18 @@ impl Decoder {
         format!("beam search {width} wide, {lm}")
     }
 
-    /// The text of log probabilities (frame, vocabulary), natural logarithms.
-    pub fn decode(&self, log_probabilities: &[f32]) -> Decoded {
+    /// The text of a model's output.
+    pub fn decode(&self, output: &Output) -> Decoded {
         if self.settings.method == DecodeMethod::Greedy {
-            let labels = greedy(log_probabilities, &self.vocabulary);
+            let labels = greedy(output, &self.vocabulary);
             return Decoded { text: self.vocabulary.decode(&labels), labels, alternatives: Vec::new() };
         }
         let hypotheses = match &self.knowledge {
-            Knowledge::Nothing => self.search((), log_probabilities),
+            Knowledge::Nothing => self.search((), output),
             Knowledge::Words { lm, lexicon, delimiter } => {
-                self.search(self.word_scorer(lm, lexicon, *delimiter), log_probabilities)
+                self.search(self.word_scorer(lm, lexicon, *delimiter), output)
             }
-            Knowledge::Labels { lm, words } => self.search(self.label_scorer(lm, words), log_probabilities),
+            Knowledge::Labels { lm, words } => self.search(self.label_scorer(lm, words), output),
         };
         let mut alternatives: Vec<Alternative> = Vec::new();
         for hypothesis in &hypotheses {
@@ -166,9 +167,9 @@ impl Decoder {
         BeamListener { search, vocabulary: &self.vocabulary }
     }
 
-    fn search<'a>(&'a self, scorer: impl Scorer + 'a, log_probabilities: &[f32]) -> Vec<Hypothesis> {
+    fn search<'a>(&'a self, scorer: impl Scorer + 'a, output: &Output) -> Vec<Hypothesis> {
         let mut listener = self.beam(scorer);
-        listener.push(log_probabilities);
+        listener.push(output);
         // Of texts that differ in spaces alone one counts.
         listener.search.finish(if self.alternatives == 0 { 1 } else { 4 * self.alternatives })
     }
@@ -216,10 +217,10 @@ impl Decoder {
         words
     }
 
-    /// The words of labels that were read off `log_probabilities`, with times and confidence. `duration` is the recording's,
+    /// The words of labels that were read off `output`, with times and confidence. `duration` is the recording's,
     /// in seconds.
-    pub fn timed(&self, log_probabilities: &[f32], labels: &[u32], duration: f64) -> Vec<TimedWord> {
-        let words = timed_words(&self.vocabulary, log_probabilities, labels, self.clock, duration);
+    pub fn timed(&self, output: &Output, labels: &[u32], duration: f64) -> Vec<TimedWord> {
+        let words = timed_words(&self.vocabulary, output, labels, self.clock, duration);
         let mut words = words.unwrap_or_default();
         calibrate(&mut words, self.settings.confidence.as_ref());
         words

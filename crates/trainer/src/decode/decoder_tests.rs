@@ -1,3 +1,4 @@
+use super::super::Output;
 use super::super::settings::WordList;
 use super::*;
 use crate::model::AudioSpec;
@@ -24,7 +25,7 @@ fn lm(folder: &tempfile::TempDir, sentences: &[&[&str]]) -> std::path::PathBuf {
 }
 
 /// ln of probabilities: each frame's labels with their probabilities, the rest all but impossible.
-fn rows(vocabulary: &Vocabulary, frames: &[&[(&str, f32)]]) -> Vec<f32> {
+fn rows(vocabulary: &Vocabulary, frames: &[&[(&str, f32)]]) -> Output {
     let mut rows = vec![-25.0f32; frames.len() * vocabulary.len()];
     for (frame, labels) in frames.iter().enumerate() {
         for (token, p) in *labels {
@@ -32,7 +33,7 @@ fn rows(vocabulary: &Vocabulary, frames: &[&[(&str, f32)]]) -> Vec<f32> {
             rows[frame * vocabulary.len() + id] = p.ln();
         }
     }
-    rows
+    Output::of_rows(rows, vocabulary.len())
 }
 
 fn beam() -> DecodeSettings {
@@ -130,11 +131,20 @@ fn what_a_decoder_cannot_use_is_said() {
 }
 
 #[test]
-fn greedy_reading_is_libtorchs() {
+fn greedy_reading_is_libtorchs_whatever_rounding_makes_equal_and_however_wide_the_head_is() {
     let spec = spec(Units::Characters);
-    let logits = tch::Tensor::randn([40, spec.vocabulary.len() as i64], (tch::Kind::Float, tch::Device::Cpu));
-    let path = klang_ctc::greedy(&logits.unsqueeze(0), &[40], spec.vocabulary.blank()).unwrap().remove(0);
-    let rows = super::super::log_probabilities(&logits).unwrap();
     let decoder = Decoder::new(DecodeSettings::default(), &spec).unwrap();
-    assert_eq!(decoder.decode(&rows).labels, path.labels);
+    let beam = Decoder::new(beam(), &spec).unwrap();
+    // A head with outputs that no token has.
+    let logits = tch::Tensor::randn([40, spec.vocabulary.len() as i64 + 3], (tch::Kind::Float, tch::Device::Cpu));
+    let path = klang_ctc::greedy(&logits.unsqueeze(0), &[40], spec.vocabulary.blank()).unwrap().remove(0);
+    let output = Output::of(&logits).unwrap();
+    assert_eq!(decoder.decode(&output).labels, path.labels);
+    let found = beam.decode(&output);
+    assert!(!found.labels.is_empty() && found.labels.iter().all(|&label| (label as usize) < spec.vocabulary.len()));
+    // Two logits that are one number once the logarithm of their sum, some 1.8, is taken from them.
+    let mut logits = vec![0.0f32; spec.vocabulary.len()];
+    (logits[3], logits[4]) = (2f32.powi(-10), 2f32.powi(-10) + 2f32.powi(-33));
+    let close = tch::Tensor::from_slice(&logits).unsqueeze(0);
+    assert_eq!(decoder.decode(&Output::of(&close).unwrap()).labels, [4]);
 }

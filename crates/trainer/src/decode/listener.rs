@@ -3,10 +3,12 @@
 use klang_ctc::beam::{BeamSearch, Scorer};
 use klang_text::Vocabulary;
 
+use super::Output;
+
 /// A reading that goes on: frames in, labels out.
 pub trait Listener {
-    /// Hears frames: ln of probabilities (frame, vocabulary).
-    fn push(&mut self, log_probabilities: &[f32]);
+    /// Hears frames.
+    fn push(&mut self, output: &Output);
 
     /// The labels that no later frame can change, from the first one on.
     fn settled(&mut self) -> Vec<u32>;
@@ -36,8 +38,8 @@ impl<'a> GreedyListener<'a> {
 }
 
 impl Listener for GreedyListener<'_> {
-    fn push(&mut self, log_probabilities: &[f32]) {
-        for label in best_labels(log_probabilities, self.vocabulary) {
+    fn push(&mut self, output: &Output) {
+        for &label in &output.best {
             if label != self.last && label != self.vocabulary.blank() {
                 self.labels.push(label);
             }
@@ -69,14 +71,14 @@ pub(super) struct BeamListener<'a, S: Scorer> {
 }
 
 impl<S: Scorer> Listener for BeamListener<'_, S> {
-    fn push(&mut self, log_probabilities: &[f32]) {
+    fn push(&mut self, output: &Output) {
         let vocabulary = self.vocabulary;
-        let mut frame = vec![0.0; vocabulary.len()];
-        for row in log_probabilities.chunks_exact(vocabulary.len()) {
+        let mut frame = vec![0.0; output.width];
+        for row in output.rows() {
             frame.copy_from_slice(row);
             for (value, id) in frame.iter_mut().zip(0..) {
-                // Tokens that are no text (the unknown one, a sentence's ends) say nothing.
-                if id != vocabulary.blank() && vocabulary.is_special(id) {
+                // Tokens that are no text (the unknown one, a sentence's ends) say nothing, nor does what is no token.
+                if id != vocabulary.blank() && (vocabulary.is_special(id) || id as usize >= vocabulary.len()) {
                     *value = f32::NEG_INFINITY;
                 }
             }
@@ -101,19 +103,9 @@ impl<S: Scorer> Listener for BeamListener<'_, S> {
     }
 }
 
-/// The best label of each frame.
-fn best_labels<'a>(log_probabilities: &'a [f32], vocabulary: &Vocabulary) -> impl Iterator<Item = u32> + use<'a> {
-    let blank = vocabulary.blank();
-    log_probabilities.chunks_exact(vocabulary.len()).map(move |row| {
-        // Of equal ones the first, as libtorch's argmax has it.
-        let labels = (0u32..).zip(row).max_by(|(a, x), (b, y)| x.total_cmp(y).then(b.cmp(a)));
-        labels.map_or(blank, |(label, _)| label)
-    })
-}
-
 /// The best label of each frame, repeats merged, blanks dropped.
-pub(super) fn greedy(log_probabilities: &[f32], vocabulary: &Vocabulary) -> Vec<u32> {
+pub(super) fn greedy(output: &Output, vocabulary: &Vocabulary) -> Vec<u32> {
     let mut listener = GreedyListener::new(vocabulary);
-    listener.push(log_probabilities);
+    listener.push(output);
     listener.labels
 }

@@ -63,14 +63,51 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
-/// ln of probabilities of logits (frame, vocabulary), row by row, in fp32.
-///
-/// # Errors
-/// libtorch's own.
-pub(crate) fn log_probabilities(logits: &Tensor) -> Result<Vec<f32>> {
-    let rows = logits.f_log_softmax(-1, Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
-    let mut values = vec![0.0; rows.numel()];
-    let count = values.len();
-    rows.f_copy_data(&mut values, count)?;
-    Ok(values)
+/// A model's output on some frames, as text is read off it.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// ln of probabilities (frame, output).
+    values: Vec<f32>,
+    /// Outputs of the head: at least as many as the vocabulary has tokens.
+    width: usize,
+    /// The best output of each frame, by the logits themselves: rounding makes equals of what lies close together.
+    best: Vec<u32>,
+}
+
+impl Output {
+    /// Of logits (frame, output).
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub(crate) fn of(logits: &Tensor) -> Result<Output> {
+        let (frames, width) = logits.size2()?;
+        let rows = logits.f_log_softmax(-1, Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let mut values = vec![0.0; rows.numel()];
+        let count = values.len();
+        rows.f_copy_data(&mut values, count)?;
+        let argmax = logits.f_argmax(-1, false)?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Int64)?.f_contiguous()?;
+        let mut best = vec![0i64; frames as usize];
+        argmax.f_copy_data(&mut best, frames as usize)?;
+        Ok(Output { values, width: width as usize, best: best.into_iter().map(|label| label as u32).collect() })
+    }
+
+    /// Each frame's ln of probabilities, by output.
+    pub(crate) fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.values.chunks_exact(self.width.max(1))
+    }
+
+    /// Frames.
+    pub(crate) fn frames(&self) -> usize {
+        self.best.len()
+    }
+
+    /// Of ln of probabilities, of which the first of the best counts.
+    #[cfg(test)]
+    pub(crate) fn of_rows(values: Vec<f32>, width: usize) -> Output {
+        let best = |row: &[f32]| {
+            (0u32..).zip(row).max_by(|(a, x), (b, y)| x.total_cmp(y).then(b.cmp(a))).map_or(0, |(label, _)| label)
+        };
+        let best = values.chunks_exact(width).map(best).collect();
+        Output { values, width, best }
+    }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use klang_ctc::{AlignedLabel, align, required_frames};
 use klang_text::Normaliser;
 
+use super::Output;
 use super::decoder::Decoder;
-use super::log_probabilities;
 use super::times::TimedWord;
 use crate::error::{Error, Result};
 use crate::model::Recogniser;
@@ -91,9 +91,9 @@ impl Recogniser {
         for window in &file.windows {
             parts.extend(self.window_logits(&[file.samples(window)], &[window])?);
         }
-        let rows = log_probabilities(&join(parts)?)?;
-        let frames = rows.len() / vocabulary.len();
-        let aligned = align(&rows, vocabulary.len(), &labels, vocabulary.blank()).ok_or_else(|| {
+        let output = Output::of(&join(parts)?)?;
+        let frames = output.frames();
+        let aligned = align(&output.values, output.width, &labels, vocabulary.blank()).ok_or_else(|| {
             refuse(format!(
                 "{frames} frames, the labels of its text need {}: is it the text of this recording?",
                 required_frames(&labels)
@@ -119,8 +119,8 @@ impl Recogniser {
                 start: start - share(start - before, number == 0).clamp(0.0, PAD),
                 end: end + share(behind - end, number + 1 == spoken.len()).clamp(0.0, PAD),
                 cost: cost(
-                    &rows,
-                    vocabulary.len(),
+                    &output.values,
+                    output.width,
                     &labels[range.clone()],
                     &aligned.labels[range.clone()],
                     vocabulary.blank(),

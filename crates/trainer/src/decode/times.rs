@@ -5,6 +5,7 @@ use klang_text::Vocabulary;
 use klang_transcript::{Character, Word};
 use unicode_normalization::char::is_combining_mark;
 
+use super::Output;
 use super::confidence::Calibration;
 
 /// A word with its place and how probable its frames are.
@@ -32,16 +33,16 @@ impl Clock {
     }
 }
 
-/// Aligns labels with log probabilities (frame, vocabulary), and gives their words. `duration` is the recording's, in seconds.
+/// Aligns labels with a model's output, and gives their words. `duration` is the recording's, in seconds.
 /// None where the labels do not fit; they always do if they were read off the same frames.
 pub(super) fn timed_words(
     vocabulary: &Vocabulary,
-    log_probabilities: &[f32],
+    output: &Output,
     labels: &[u32],
     clock: Clock,
     duration: f64,
 ) -> Option<Vec<TimedWord>> {
-    let aligned = align(log_probabilities, vocabulary.len(), labels, vocabulary.blank())?;
+    let aligned = align(&output.values, output.width, labels, vocabulary.blank())?;
     Some(words(vocabulary, labels, &aligned.labels, clock, duration))
 }
 
@@ -115,7 +116,8 @@ mod tests {
             };
             rows[frame * vocabulary.len() + id as usize] = p.ln();
         }
-        let mut words = timed_words(&vocabulary, &rows, &labels, CLOCK, 0.13).unwrap();
+        let mut words =
+            timed_words(&vocabulary, &Output::of_rows(rows.clone(), vocabulary.len()), &labels, CLOCK, 0.13).unwrap();
         let times: Vec<(&str, f64, f64)> =
             words.iter().map(|timed| (timed.word.text.as_str(), timed.word.start, timed.word.end)).collect();
         // The last frame ends beyond the recording.
@@ -126,8 +128,20 @@ mod tests {
         assert_eq!(characters, ["a", "b"]);
         calibrate(&mut words, Some(&Calibration { slope: 0.0, offset: 0.0 }));
         assert_eq!(words[0].word.confidence, Some(0.5));
-        assert_eq!(timed_words(&vocabulary, &rows[..vocabulary.len()], &labels, CLOCK, 0.02), None);
-        assert_eq!(timed_words(&vocabulary, &rows, &[], CLOCK, 0.13), Some(Vec::new()));
+        assert_eq!(
+            timed_words(
+                &vocabulary,
+                &Output::of_rows(rows[..vocabulary.len()].to_vec(), vocabulary.len()),
+                &labels,
+                CLOCK,
+                0.02
+            ),
+            None
+        );
+        assert_eq!(
+            timed_words(&vocabulary, &Output::of_rows(rows.clone(), vocabulary.len()), &[], CLOCK, 0.13),
+            Some(Vec::new())
+        );
     }
 
     #[test]
@@ -139,7 +153,8 @@ mod tests {
         let mut rows = vec![-30.0f32; 2 * vocabulary.len()];
         rows[labels[0] as usize] = 0.0;
         rows[vocabulary.len() + labels[1] as usize] = 0.0;
-        let words = timed_words(&vocabulary, &rows, &labels, CLOCK, 1.0).unwrap();
+        let words =
+            timed_words(&vocabulary, &Output::of_rows(rows.clone(), vocabulary.len()), &labels, CLOCK, 1.0).unwrap();
         let [TimedWord { word, .. }] = words.as_slice() else { panic!("{words:?}") };
         assert_eq!((word.characters.len(), word.characters[0].text.as_str()), (1, "\u{1eb9}\u{300}"));
         assert_eq!((word.characters[0].start, word.characters[0].end), (0.0, 0.04));

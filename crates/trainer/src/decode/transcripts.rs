@@ -107,9 +107,9 @@ pub fn align_transcripts(
 }
 
 fn align(one: &Emitted, item: &Item, vocabulary: &Vocabulary, decoder: &Decoder) -> AlignedTranscript {
-    let rows = &one.log_probabilities;
-    let frames = rows.len() / vocabulary.len();
-    let free = greedy(rows, vocabulary);
+    let output = &one.output;
+    let frames = output.frames();
+    let free = greedy(output, vocabulary);
     let heard = vocabulary.decode(&free);
     let aligned = |cost, words, suspicion| AlignedTranscript {
         id: one.id.clone(),
@@ -126,11 +126,10 @@ fn align(one: &Emitted, item: &Item, vocabulary: &Vocabulary, decoder: &Decoder)
         return aligned(None, Vec::new(), suspicion);
     }
     let needed = required_frames(&labels);
-    let Some(path) = klang_ctc::align(rows, vocabulary.len(), &labels, vocabulary.blank()) else {
+    let Some(path) = klang_ctc::align(&output.values, output.width, &labels, vocabulary.blank()) else {
         return aligned(None, Vec::new(), Suspicion::TooShort { frames, needed });
     };
-    let best: f64 =
-        rows.chunks_exact(vocabulary.len()).map(|row| f64::from(row.iter().copied().fold(f32::MIN, f32::max))).sum();
+    let best: f64 = output.rows().map(|row| f64::from(row.iter().copied().fold(f32::MIN, f32::max))).sum();
     let cost = ((best - path.log_probability) / labels.len() as f64).max(0.0);
     let (said, written) = (free.len() as f64, labels.len() as f64);
     let suspicion = match () {
@@ -140,7 +139,7 @@ fn align(one: &Emitted, item: &Item, vocabulary: &Vocabulary, decoder: &Decoder)
         () if written > LENGTHS * said => Suspicion::LessIsSaid,
         () => Suspicion::OtherIsSaid,
     };
-    aligned(Some(cost), decoder.timed(rows, &labels, item.duration), suspicion)
+    aligned(Some(cost), decoder.timed(output, &labels, item.duration), suspicion)
 }
 
 /// The worst first: those without a path, then by what they cost; of equal ones by id.
@@ -153,6 +152,7 @@ pub fn worst_first(aligned: &[AlignedTranscript]) -> Vec<&AlignedTranscript> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Output;
     use super::super::settings::DecodeSettings;
     use super::*;
     use crate::model::{AudioSpec, ModelSpec};
@@ -174,7 +174,7 @@ mod tests {
         let labels = vocabulary.encode("abc").labels;
         let path = [labels[0], vocabulary.blank(), labels[1], vocabulary.blank(), labels[2], vocabulary.blank()];
         path.iter().enumerate().for_each(|(frame, &label)| rows[frame * vocabulary.len() + label as usize] = -0.25);
-        let heard = Emitted { id: "u".into(), reference: text.into(), log_probabilities: rows };
+        let heard = Emitted { id: "u".into(), reference: text.into(), output: Output::of_rows(rows, vocabulary.len()) };
         let labels = vocabulary.encode(text).labels;
         let item = Item { utterance: Utterance::new("u", "u.wav"), duration: 0.12, text: text.into(), labels };
         let decoder = Decoder::new(DecodeSettings::default(), &spec).unwrap();

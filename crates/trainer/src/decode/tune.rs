@@ -82,7 +82,7 @@ pub fn tune_decoding(
             id: one.id.clone(),
             speaker: None,
             reference: one.reference.clone(),
-            hypothesis: normaliser.apply(&decoder.decode(&one.log_probabilities).text),
+            hypothesis: normaliser.apply(&decoder.decode(&one.output).text),
         };
         Ok(score(&in_parallel(&heard, threads, pair)?, &ScoreOptions { resamples: 0, ..ScoreOptions::default() }))
     };
@@ -165,8 +165,8 @@ fn words(
     threads: usize,
 ) -> Result<Vec<Vec<(f64, bool)>>> {
     in_parallel(heard, threads, |one| {
-        let decoded = decoder.decode(&one.log_probabilities);
-        let timed = decoder.timed(&one.log_probabilities, &decoded.labels, f64::INFINITY);
+        let decoded = decoder.decode(&one.output);
+        let timed = decoder.timed(&one.output, &decoded.labels, f64::INFINITY);
         let aligned = align_words(&one.reference, &normaliser.apply(&decoded.text));
         let right: Vec<bool> = aligned
             .iter()
