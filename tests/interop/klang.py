@@ -53,7 +53,7 @@ def batched_logits(model, audios, folder, *options):
 
 def transcribe(model, audios, out, *options):
     """The texts that `klang transcribe` reads, in the order of the files."""
-    run("transcribe", model, *audios, "--out", out, *FIXED, *options)
+    run("transcribe", model, *audios, "--out", out, "--overwrite", *FIXED, *options)
     return [(pathlib.Path(out) / f"{pathlib.Path(audio).stem}.txt").read_text("utf-8").strip() for audio in audios]
 
 
