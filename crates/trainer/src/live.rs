@@ -182,19 +182,11 @@ mod tests {
     use super::*;
     use crate::decode::{DecodeMethod, DecodeSettings};
     use crate::device::Compute;
-    use crate::model::{AudioSpec, ModelSpec};
-    use klang_text::{TextOptions, Vocabulary};
-    use klang_wav2vec2::ModelConfig;
+    use crate::model::ModelSpec;
     use tch::{Device, Kind};
 
     fn model() -> Recogniser {
-        let spec = ModelSpec {
-            config: ModelConfig::of_size("tiny").unwrap(),
-            vocabulary: Vocabulary::from_texts(["abc d"]).unwrap(),
-            audio: AudioSpec::default(),
-            text: TextOptions::default(),
-            bottleneck: None,
-        };
+        let spec = ModelSpec::example();
         Recogniser::random(spec, Compute { device: Device::Cpu, kind: Kind::Float, int8: false, threads: 1 }, 1)
             .unwrap()
     }

@@ -220,19 +220,12 @@ mod tests {
     use super::*;
     use crate::decode::DecodeSettings;
     use crate::device::Compute;
-    use crate::model::{AudioSpec, ModelSpec};
-    use klang_text::{TextOptions, Vocabulary};
-    use klang_wav2vec2::{ModelConfig, Pass, WaveformBatch};
+    use crate::model::ModelSpec;
+    use klang_wav2vec2::{Pass, WaveformBatch};
     use tch::{Device, Kind};
 
     fn model(threads: i32) -> Recogniser {
-        let spec = ModelSpec {
-            config: ModelConfig::of_size("tiny").unwrap(),
-            vocabulary: Vocabulary::from_texts(["abc d"]).unwrap(),
-            audio: AudioSpec::default(),
-            text: TextOptions::default(),
-            bottleneck: None,
-        };
+        let spec = ModelSpec::example();
         Recogniser::random(spec, Compute { device: Device::Cpu, kind: Kind::Float, int8: false, threads }, 1).unwrap()
     }
 

@@ -92,7 +92,7 @@ fn manifest(arguments: &AlignArguments, model: &Recogniser, decoder: &Decoder) -
     Ok(Ending::Done)
 }
 
-/// Where each utterance's transcript goes, by its id; alone what is not there yet, or may be written anew.
+/// Where each utterance's transcript goes, by its id; refuses what is there already, and two of one name.
 fn named(arguments: &AlignArguments, utterances: &[Utterance]) -> Result<Vec<(String, Option<PathBuf>)>> {
     let mut targets = vec![arguments.out.join("alignments.jsonl")];
     let mut named = Vec::new();

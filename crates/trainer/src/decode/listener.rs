@@ -73,15 +73,14 @@ pub(super) struct BeamListener<'a, S: Scorer> {
 impl<S: Scorer> Listener for BeamListener<'_, S> {
     fn push(&mut self, output: &Output) {
         let vocabulary = self.vocabulary;
+        // Tokens that are no text (the unknown one, a sentence's ends) say nothing, nor does what is no token.
+        let is_text = |id: usize| id < vocabulary.len() && !vocabulary.is_special(id as u32);
+        let silent: Vec<usize> =
+            (0..output.width).filter(|&id| id != vocabulary.blank() as usize && !is_text(id)).collect();
         let mut frame = vec![0.0; output.width];
         for row in output.rows() {
             frame.copy_from_slice(row);
-            for (value, id) in frame.iter_mut().zip(0..) {
-                // Tokens that are no text (the unknown one, a sentence's ends) say nothing, nor does what is no token.
-                if id != vocabulary.blank() && (vocabulary.is_special(id) || id as usize >= vocabulary.len()) {
-                    *value = f32::NEG_INFINITY;
-                }
-            }
+            silent.iter().for_each(|&id| frame[id] = f32::NEG_INFINITY);
             self.search.push(&frame);
         }
     }

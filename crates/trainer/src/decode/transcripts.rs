@@ -155,20 +155,12 @@ mod tests {
     use super::super::Output;
     use super::super::settings::DecodeSettings;
     use super::*;
-    use crate::model::{AudioSpec, ModelSpec};
+    use crate::model::ModelSpec;
     use klang_corpus::Utterance;
-    use klang_text::TextOptions;
-    use klang_wav2vec2::ModelConfig;
 
     /// What a model that hears "abc", a frame for each letter, makes of a transcript.
     fn judged(text: &str) -> AlignedTranscript {
-        let spec = ModelSpec {
-            config: ModelConfig::of_size("tiny").unwrap(),
-            vocabulary: Vocabulary::from_texts(["abc d"]).unwrap(),
-            audio: AudioSpec::default(),
-            text: TextOptions::default(),
-            bottleneck: None,
-        };
+        let spec = ModelSpec::example();
         let vocabulary = &spec.vocabulary;
         let mut rows = vec![-4.0f32; 6 * vocabulary.len()];
         let labels = vocabulary.encode("abc").labels;

@@ -38,6 +38,20 @@ pub struct ModelSpec {
     pub bottleneck: Option<i64>,
 }
 
+#[cfg(test)]
+impl ModelSpec {
+    /// `tiny`, over the letters a to d, for tests.
+    pub(crate) fn example() -> ModelSpec {
+        ModelSpec {
+            config: ModelConfig::of_size("tiny").unwrap(),
+            vocabulary: Vocabulary::from_texts(["abc d"]).unwrap(),
+            audio: AudioSpec::default(),
+            text: TextOptions::default(),
+            bottleneck: None,
+        }
+    }
+}
+
 /// What audio a model expects (`preprocessor_config.json`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
