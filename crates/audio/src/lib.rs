@@ -5,6 +5,8 @@
 //! Formats are told apart by their first bytes, never by the file's name. What a header claims is never believed beyond
 //! what the file holds, every error names its file, and what is odd but usable comes back as a [`Warning`].
 //!
+//! [`AudioReader`] reads a file bit by bit, and [`Segmenter`] cuts what it gives where nobody speaks.
+//!
 //! [`LogMel`] gives the spectra that pretraining takes its targets from, [`pauses`] where a long recording can be cut.
 //! [`augment`] changes speed and adds noise in training; [`normalise`] gives the zero mean and unit variance that some
 //! checkpoints expect.
@@ -17,8 +19,10 @@ mod log_mel;
 mod mix;
 mod normalise;
 mod pauses;
+mod reader;
 mod resample;
 mod riff;
+mod segmenter;
 mod stream;
 mod warning;
 mod wav;
@@ -29,7 +33,9 @@ pub use load::{Decoded, Info, Segment, decode, load, probe};
 pub use log_mel::LogMel;
 pub use normalise::normalise;
 pub use pauses::pauses;
+pub use reader::AudioReader;
 pub use resample::{resample, resampled_len};
+pub use segmenter::{Segmenter, SegmenterSettings, SpeechSegment};
 pub use warning::Warning;
 pub use wav::write_wav;
 pub use waveform::{MAX_SAMPLE_RATE, MAX_SAMPLES, MIN_SAMPLE_RATE, Waveform};

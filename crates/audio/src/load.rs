@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use crate::container::{self, Container, Source};
-use crate::mix::Span;
-use crate::riff;
+use crate::mix::{MonoMix, Span};
+use crate::reader::{Decoder, Ending};
+use crate::stream::StreamDecoder;
+use crate::wav::WavDecoder;
 use crate::waveform::check_rate;
-use crate::{Error, Warning, Waveform, resample, stream, wav};
+use crate::{Error, Warning, Waveform, resample, riff, stream};
 
 /// A decoded file.
 #[derive(Clone, Debug)]
@@ -41,15 +43,6 @@ pub struct Info {
     pub duration: f64,
     /// What is odd about it.
     pub warnings: Vec<Warning>,
-}
-
-/// Frames as a format's reader gives them.
-pub(crate) struct Frames {
-    pub(crate) samples: Vec<f32>,
-    pub(crate) channels: u16,
-    /// Frame of the file at which reading ended.
-    pub(crate) end: u64,
-    pub(crate) warnings: Vec<Warning>,
 }
 
 /// A segment may end this much, in seconds, behind the file without a warning: manifests round their durations.
@@ -99,41 +92,37 @@ pub fn probe(path: &Path) -> Result<Info, Error> {
 }
 
 fn read(path: &Path, segment: Option<Segment>) -> Result<Decoded, Error> {
-    check_segment(path, segment)?;
-    let mut source = container::open(path)?;
-    let (sample_rate, mut frames) = match wav_header(path, &mut source)? {
-        Some(header) => {
-            let span = span(segment, header.sample_rate);
-            let mix = wav::read(path, &mut source.file, &header, span)?;
-            // A segment that lies within what is there is whole, whatever the header promises.
-            let mut warnings: Vec<Warning> = truncation(&header).filter(|_| !mix.is_full()).into_iter().collect();
-            let end = mix.position();
-            let (samples, clamped) = mix.finish();
-            warnings.extend(clamped);
-            (header.sample_rate, Frames { samples, channels: header.channels, end, warnings })
-        }
-        None => {
-            let read = stream::read(path, source, |sample_rate| span(segment, sample_rate))?;
-            (read.sample_rate, read.frames)
-        }
-    };
-    let found = frames.samples.len() as f64 / f64::from(sample_rate);
+    let mut decoder = open(path, segment)?;
+    while decoder.more()? {}
+    let samples = decoder.mix().map(MonoMix::take).unwrap_or_default();
+    let Ending { channels, end, mut warnings } = decoder.ending()?;
+    let sample_rate = decoder.sample_rate();
+    let found = samples.len() as f64 / f64::from(sample_rate);
     if let Some(Segment { offset, duration }) = segment {
-        if frames.samples.is_empty() {
-            let end = frames.end as f64 / f64::from(sample_rate);
+        if samples.is_empty() {
+            let end = end as f64 / f64::from(sample_rate);
             return Err(Error::SegmentOutside { path: path.into(), offset, end });
         }
         if let Some(asked) = duration.filter(|asked| asked - found > SEGMENT_SLACK) {
-            frames.warnings.push(Warning::SegmentCut { asked, found });
+            warnings.push(Warning::SegmentCut { asked, found });
         }
-    } else if frames.samples.is_empty() {
+    } else if samples.is_empty() {
         return Err(Error::NoSamples { path: path.into(), hint: "" });
     }
-    Ok(Decoded {
-        waveform: Waveform::new(frames.samples, sample_rate)?,
-        source_rate: sample_rate,
-        source_channels: frames.channels,
-        warnings: frames.warnings,
+    let waveform = Waveform::new(samples, sample_rate)?;
+    Ok(Decoded { waveform, source_rate: sample_rate, source_channels: channels, warnings })
+}
+
+/// Opens a file, to decode it or a segment of it.
+pub(crate) fn open(path: &Path, segment: Option<Segment>) -> Result<Box<dyn Decoder>, Error> {
+    check_segment(path, segment)?;
+    let mut source = container::open(path)?;
+    Ok(match wav_header(path, &mut source)? {
+        Some(header) => {
+            let span = span(segment, header.sample_rate);
+            Box::new(WavDecoder::new(path, source.file, header, span)?)
+        }
+        None => Box::new(StreamDecoder::new(path, source, |sample_rate| span(segment, sample_rate))?),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Interleaved samples in, checked mono samples out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::waveform::MAX_SAMPLES;
 use crate::{Error, Warning};
@@ -19,8 +19,8 @@ pub(crate) struct Span {
 }
 
 /// Collects the mono mix (the mean of the channels) of the frames within a span. It grows as samples arrive.
-pub(crate) struct MonoMix<'a> {
-    path: &'a Path,
+pub(crate) struct MonoMix {
+    path: PathBuf,
     channels: usize,
     span: Span,
     /// Sum and number of the samples of the frame under way.
@@ -33,11 +33,11 @@ pub(crate) struct MonoMix<'a> {
     peak: f64,
 }
 
-impl<'a> MonoMix<'a> {
+impl MonoMix {
     /// A mix of `channels` (at least 1) whose first sample belongs to frame `position` of the file.
-    pub(crate) fn new(path: &'a Path, channels: usize, span: Span, position: u64) -> MonoMix<'a> {
+    pub(crate) fn new(path: &Path, channels: usize, span: Span, position: u64) -> MonoMix {
         MonoMix {
-            path,
+            path: path.into(),
             channels: channels.max(1),
             span,
             sum: 0.0,
@@ -71,10 +71,14 @@ impl<'a> MonoMix<'a> {
         self.position
     }
 
-    /// The samples, and a warning if some had to be clamped.
-    pub(crate) fn finish(self) -> (Vec<f32>, Option<Warning>) {
-        let warning = (self.clamped > 0).then_some(Warning::Clamped { samples: self.clamped, peak: self.peak as f32 });
-        (self.samples, warning)
+    /// The samples since the last call.
+    pub(crate) fn take(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.samples)
+    }
+
+    /// A warning if some samples so far had to be clamped.
+    pub(crate) fn clamped(&self) -> Option<Warning> {
+        (self.clamped > 0).then_some(Warning::Clamped { samples: self.clamped, peak: self.peak as f32 })
     }
 
     fn push_frame(&mut self, mono: f64) -> Result<(), Error> {
@@ -85,18 +89,18 @@ impl<'a> MonoMix<'a> {
         }
         self.position += 1;
         if !mono.is_finite() {
-            return Err(Error::NotFiniteInFile { path: self.path.into(), frame, value: mono });
+            return Err(Error::NotFiniteInFile { path: self.path.clone(), frame, value: mono });
         }
         let magnitude = mono.abs();
         if magnitude > MAX_MAGNITUDE {
-            return Err(Error::Scale { path: self.path.into(), frame, value: mono });
+            return Err(Error::Scale { path: self.path.clone(), frame, value: mono });
         }
         if magnitude > 1.0 {
             self.clamped += 1;
             self.peak = self.peak.max(magnitude);
         }
         if self.samples.len() >= MAX_SAMPLES {
-            return Err(Error::TooLong { path: self.path.into() });
+            return Err(Error::TooLong { path: self.path.clone() });
         }
         self.samples.push(mono.clamp(-1.0, 1.0) as f32);
         Ok(())
@@ -110,7 +114,7 @@ mod tests {
     fn mix(channels: usize, span: Span, samples: &[f64]) -> Result<(Vec<f32>, Option<Warning>), Error> {
         let mut mix = MonoMix::new(Path::new("x.wav"), channels, span, 0);
         samples.iter().try_for_each(|&sample| mix.push(sample))?;
-        Ok(mix.finish())
+        Ok((mix.take(), mix.clamped()))
     }
 
     const ALL: Span = Span { start: 0, len: None };

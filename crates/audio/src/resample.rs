@@ -89,6 +89,77 @@ fn build(from: u32, to: u32) -> Result<Fft<f32>, String> {
         .map_err(|error| error.to_string())
 }
 
+/// Resamples what comes bit by bit, exactly as [`resample`] does the whole.
+pub(crate) struct StreamResampler {
+    rates: (u32, u32),
+    /// None where both rates are one.
+    resampler: Option<Fft<f32>>,
+    /// Input that waits for a block.
+    waiting: Vec<f32>,
+    /// Samples that came in, and that went out.
+    counts: (usize, usize),
+    /// Samples of the filter's delay that have still to be dropped.
+    delay: usize,
+}
+
+impl StreamResampler {
+    /// # Errors
+    /// [`Error::SampleRate`] outside 4–192 kHz.
+    pub(crate) fn new(from: u32, to: u32) -> Result<StreamResampler, Error> {
+        check_rate(from)?;
+        check_rate(to)?;
+        let build = || build(from, to).map_err(|what| Error::Resample { from, to, what });
+        let resampler = (from != to).then(build).transpose()?;
+        let delay = resampler.as_ref().map_or(0, |resampler| resampler.output_delay());
+        Ok(StreamResampler { rates: (from, to), resampler, waiting: Vec::new(), counts: (0, 0), delay })
+    }
+
+    /// Takes the next samples, and gives those that stand.
+    pub(crate) fn push(&mut self, samples: Vec<f32>) -> Result<Vec<f32>, Error> {
+        self.counts.0 += samples.len();
+        if self.resampler.is_none() {
+            return Ok(samples);
+        }
+        self.waiting.extend(samples);
+        self.blocks()
+    }
+
+    /// The rest; behind the last sample counts as silence.
+    pub(crate) fn end(&mut self) -> Result<Vec<f32>, Error> {
+        let mut rest = Vec::new();
+        let Some(block) = self.resampler.as_ref().map(|resampler| resampler.input_frames_next()) else {
+            return Ok(rest);
+        };
+        let wanted = resampled_len(self.counts.0, self.rates.0, self.rates.1) - self.counts.1;
+        while rest.len() < wanted {
+            self.waiting.resize(block, 0.0);
+            rest.extend(self.blocks()?);
+        }
+        rest.truncate(wanted);
+        Ok(rest)
+    }
+
+    /// Whole blocks of what waits.
+    fn blocks(&mut self) -> Result<Vec<f32>, Error> {
+        let (from, to) = self.rates;
+        let mut given = Vec::new();
+        let Some(resampler) = &mut self.resampler else { return Ok(given) };
+        let block = resampler.input_frames_next();
+        let whole = self.waiting.len() / block * block;
+        for block in self.waiting[..whole].chunks(block) {
+            let refuse = |what: String| Error::Resample { from, to, what };
+            let input = SequentialSlice::new(block, 1, block.len()).map_err(|error| refuse(error.to_string()))?;
+            let output = resampler.process(&input, None).map_err(|error| refuse(error.to_string()))?.take_data();
+            let dropped = self.delay.min(output.len());
+            self.delay -= dropped;
+            given.extend(&output[dropped..]);
+        }
+        self.waiting.drain(..whole);
+        self.counts.1 += given.len();
+        Ok(given)
+    }
+}
+
 fn greatest_common_divisor(a: usize, b: usize) -> usize {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::common::Limit;
@@ -15,8 +15,8 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
 use crate::container::{Container, Source};
-use crate::load::Frames;
 use crate::mix::{MonoMix, Span};
+use crate::reader::{Decoder, Ending};
 use crate::waveform::{MAX_SAMPLE_RATE, MIN_SAMPLE_RATE};
 use crate::{Error, Info, Warning};
 
@@ -36,20 +36,123 @@ struct Stream {
     is_mp3: bool,
 }
 
-/// What a read gave.
-pub(crate) struct StreamFrames {
-    pub(crate) frames: Frames,
-    pub(crate) sample_rate: u32,
+/// A compressed file that is decoded packet by packet.
+pub(crate) struct StreamDecoder {
+    path: PathBuf,
+    stream: Stream,
+    span: Span,
+    /// The frame at which decoding began.
+    start: u64,
+    /// None before the first sound packet.
+    mix: Option<MonoMix>,
+    channels: usize,
+    /// A packet's samples.
+    interleaved: Vec<f32>,
+    /// Packets that could not be decoded.
+    lost: u64,
+    /// Frames of theirs that silence has still to stand for.
+    lost_frames: u64,
 }
 
-/// Decodes the frames that `span` picks, once the sample rate is known.
-pub(crate) fn read(path: &Path, source: Source, span: impl FnOnce(u32) -> Span) -> Result<StreamFrames, Error> {
-    guarded(path, || {
-        let mut stream = Stream::open(path, source)?;
-        let span = span(stream.sample_rate);
-        let frames = stream.read(path, span)?;
-        Ok(StreamFrames { frames, sample_rate: stream.sample_rate })
-    })
+impl StreamDecoder {
+    /// Reads the frames that `span` picks, once the sample rate is known.
+    pub(crate) fn new(path: &Path, source: Source, span: impl FnOnce(u32) -> Span) -> Result<StreamDecoder, Error> {
+        guarded(path, || {
+            let mut stream = Stream::open(path, source)?;
+            let span = span(stream.sample_rate);
+            let start = stream.seek_near(span.start);
+            let channels = usize::from(stream.channels.unwrap_or(0));
+            let (mix, interleaved) = (None, Vec::new());
+            Ok(StreamDecoder {
+                path: path.into(),
+                stream,
+                span,
+                start,
+                mix,
+                channels,
+                interleaved,
+                lost: 0,
+                lost_frames: 0,
+            })
+        })
+    }
+
+    /// Decodes the next packet; false at the end.
+    fn packet(&mut self) -> Result<bool, Error> {
+        if self.mix.as_ref().is_some_and(MonoMix::is_full) {
+            return Ok(false);
+        }
+        let path = &self.path;
+        let packet = match self.stream.next_packet() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return Ok(false),
+            Err(Fault::IoError(source)) => return Err(Error::Read { path: path.clone(), source }),
+            Err(_) => {
+                self.lost += 1;
+                return Ok(false);
+            }
+        };
+        match self.stream.decoder.decode(&packet) {
+            Ok(buffer) => {
+                let found = buffer.spec().channels().count();
+                let is_other = buffer.spec().rate() != self.stream.sample_rate;
+                if found == 0 || is_other || (self.channels != 0 && self.channels != found) {
+                    let what = "its channels or sample rate change within the stream".into();
+                    return Err(Error::Decode { path: path.clone(), what });
+                }
+                self.channels = found;
+                buffer.copy_to_vec_interleaved(&mut self.interleaved);
+            }
+            Err(Fault::DecodeError(_) | Fault::IoError(_)) => {
+                self.lost += 1;
+                self.lost_frames += self.stream.sound_frames(&packet).min(MAX_PACKET_FRAMES);
+                return Ok(true);
+            }
+            Err(Fault::ResetRequired) => return Ok(false),
+            Err(fault) => return Err(translate(path, fault)),
+        }
+        let channels = self.channels;
+        let mix = self.mix.get_or_insert_with(|| MonoMix::new(path, channels, self.span, self.start));
+        // Silence for what was lost before this packet: times behind it stay right.
+        for _ in 0..std::mem::take(&mut self.lost_frames) * channels as u64 {
+            mix.push(0.0)?;
+        }
+        for &sample in &self.interleaved {
+            mix.push(sample.into())?;
+        }
+        Ok(true)
+    }
+}
+
+impl Decoder for StreamDecoder {
+    fn more(&mut self) -> Result<bool, Error> {
+        let path = self.path.clone();
+        guarded(&path, || self.packet())
+    }
+
+    fn sample_rate(&self) -> u32 {
+        self.stream.sample_rate
+    }
+
+    fn mix(&mut self) -> Option<&mut MonoMix> {
+        self.mix.as_mut()
+    }
+
+    fn ending(&self) -> Result<Ending, Error> {
+        let path = &self.path;
+        let Some(mix) = &self.mix else {
+            return Err(match self.lost {
+                0 => Error::NoSamples { path: path.clone(), hint: "" },
+                _ => Error::Decode { path: path.clone(), what: "no packet of it is sound".into() },
+            });
+        };
+        let found_frames = mix.position();
+        let promised = self.stream.promised_frames.filter(|&frames| frames > found_frames && !mix.is_full());
+        let truncated = promised.map(|promised_frames| Warning::Truncated { promised_frames, found_frames });
+        let damaged = (self.lost > 0).then_some(Warning::Damaged { packets: self.lost });
+        let warnings = truncated.into_iter().chain(damaged).chain(mix.clamped()).collect();
+        Ok(Ending { channels: self.channels.try_into().unwrap_or(u16::MAX), end: found_frames, warnings })
+    }
 }
 
 /// Counts the frames without decoding them: the packets' own lengths are believed, the header's total is not.
@@ -101,69 +204,6 @@ impl Stream {
             decoder,
             format,
         })
-    }
-
-    fn read(&mut self, path: &Path, span: Span) -> Result<Frames, Error> {
-        let start = self.seek_near(span.start);
-        let mut mix: Option<MonoMix> = None;
-        let mut interleaved: Vec<f32> = Vec::new();
-        let mut channels = usize::from(self.channels.unwrap_or(0));
-        let (mut lost, mut lost_frames) = (0, 0);
-        while mix.as_ref().is_none_or(|mix| !mix.is_full()) {
-            let packet = match self.next_packet() {
-                Ok(Some(packet)) => packet,
-                Ok(None) => break,
-                Err(Fault::IoError(source)) => return Err(Error::Read { path: path.into(), source }),
-                Err(_) => {
-                    lost += 1;
-                    break;
-                }
-            };
-            match self.decoder.decode(&packet) {
-                Ok(buffer) => {
-                    let found = buffer.spec().channels().count();
-                    if found == 0 || buffer.spec().rate() != self.sample_rate || (channels != 0 && channels != found) {
-                        let what = "its channels or sample rate change within the stream".into();
-                        return Err(Error::Decode { path: path.into(), what });
-                    }
-                    channels = found;
-                    buffer.copy_to_vec_interleaved(&mut interleaved);
-                }
-                Err(Fault::DecodeError(_) | Fault::IoError(_)) => {
-                    lost += 1;
-                    lost_frames += self.sound_frames(&packet).min(MAX_PACKET_FRAMES);
-                    continue;
-                }
-                Err(Fault::ResetRequired) => break,
-                Err(fault) => return Err(translate(path, fault)),
-            }
-            let mix = mix.get_or_insert_with(|| MonoMix::new(path, channels, span, start));
-            // Silence for what was lost before this packet: times behind it stay right.
-            for _ in 0..std::mem::take(&mut lost_frames) * channels as u64 {
-                mix.push(0.0)?;
-            }
-            for &sample in &interleaved {
-                mix.push(sample.into())?;
-            }
-        }
-        let Some(mix) = mix else {
-            return Err(match lost {
-                0 => Error::NoSamples { path: path.into(), hint: "" },
-                _ => Error::Decode { path: path.into(), what: "no packet of it is sound".into() },
-            });
-        };
-        let mut warnings = Vec::new();
-        let found_frames = mix.position();
-        if let Some(promised_frames) = self.promised_frames.filter(|&frames| frames > found_frames && !mix.is_full()) {
-            warnings.push(Warning::Truncated { promised_frames, found_frames });
-        }
-        if lost > 0 {
-            warnings.push(Warning::Damaged { packets: lost });
-        }
-        let (samples, clamped) = mix.finish();
-        warnings.extend(clamped);
-        let channels = channels.try_into().unwrap_or(u16::MAX);
-        Ok(Frames { samples, channels, end: found_frames, warnings })
     }
 
     fn probe(&mut self, path: &Path) -> Result<Info, Error> {

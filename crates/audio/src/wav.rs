@@ -8,49 +8,97 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::mix::{MonoMix, Span};
+use crate::reader::{BLOCK, Decoder, Ending};
 use crate::riff::{Encoding, Header};
-use crate::{Error, Waveform};
+use crate::{Error, Warning, Waveform};
 
-/// Reads the frames of `span` that the file holds.
-pub(crate) fn read<'a>(path: &'a Path, file: &mut File, header: &Header, span: Span) -> Result<MonoMix<'a>, Error> {
-    let first = span.start.min(header.found_frames);
-    let rest = header.found_frames - first;
-    let frames = span.len.map_or(rest, |len| len.min(rest));
-    let mut mix = MonoMix::new(path, header.channels.into(), span, first);
-    let read_error = |source| Error::Read { path: path.into(), source };
-    file.seek(SeekFrom::Start(header.data_start + first * header.frame_bytes())).map_err(read_error)?;
-    // Below 4 GiB, as the data chunk's own length is.
-    let bytes = frames * header.frame_bytes();
-    let mut data = BufReader::with_capacity(1 << 16, file).take(bytes);
-    match header.encoding {
-        Encoding::Float64 => {
-            let mut sample = [0; 8];
-            for _ in 0..frames * u64::from(header.channels) {
-                data.read_exact(&mut sample).map_err(read_error)?;
-                mix.push(f64::from_le_bytes(sample))?;
+/// Samples in interleaved order, in [−1, 1] where full scale is 1.
+type Samples = Box<dyn Iterator<Item = Result<f64, Error>> + Send>;
+
+/// A WAV that is decoded bit by bit.
+pub(crate) struct WavDecoder {
+    samples: Samples,
+    mix: MonoMix,
+    header: Header,
+}
+
+impl WavDecoder {
+    /// Reads the frames of `span` that the file holds.
+    pub(crate) fn new(path: &Path, mut file: File, header: Header, span: Span) -> Result<WavDecoder, Error> {
+        let first = span.start.min(header.found_frames);
+        let rest = header.found_frames - first;
+        let frames = span.len.map_or(rest, |len| len.min(rest));
+        let mix = MonoMix::new(path, header.channels.into(), span, first);
+        let read_error = |source| Error::Read { path: path.into(), source };
+        file.seek(SeekFrom::Start(header.data_start + first * header.frame_bytes())).map_err(read_error)?;
+        // Below 4 GiB, as the data chunk's own length is.
+        let bytes = frames * header.frame_bytes();
+        let data = BufReader::with_capacity(1 << 16, file).take(bytes);
+        Ok(WavDecoder { samples: samples(path, data, &header, bytes)?, mix, header })
+    }
+}
+
+impl Decoder for WavDecoder {
+    fn more(&mut self) -> Result<bool, Error> {
+        for number in 0..BLOCK {
+            match self.samples.next() {
+                Some(sample) => self.mix.push(sample?)?,
+                None => return Ok(number > 0),
             }
         }
+        Ok(true)
+    }
+
+    fn sample_rate(&self) -> u32 {
+        self.header.sample_rate
+    }
+
+    fn mix(&mut self) -> Option<&mut MonoMix> {
+        Some(&mut self.mix)
+    }
+
+    fn ending(&self) -> Result<Ending, Error> {
+        let Header { promised_frames, found_frames, .. } = self.header;
+        // A segment that lies within what is there is whole, whatever the header promises.
+        let truncated = promised_frames > found_frames && !self.mix.is_full();
+        let warnings = truncated.then_some(Warning::Truncated { promised_frames, found_frames });
+        let warnings = warnings.into_iter().chain(self.mix.clamped()).collect();
+        Ok(Ending { channels: self.header.channels, end: self.mix.position(), warnings })
+    }
+}
+
+fn samples(path: &Path, mut data: impl Read + Send + 'static, header: &Header, bytes: u64) -> Result<Samples, Error> {
+    let path = path.to_path_buf();
+    let read_error = move |path: &Path, source| Error::Read { path: path.into(), source };
+    Ok(match header.encoding {
+        Encoding::Float64 => {
+            let count = bytes / 8;
+            Box::new((0..count).map(move |_| {
+                let mut sample = [0; 8];
+                data.read_exact(&mut sample).map_err(|source| read_error(&path, source))?;
+                Ok(f64::from_le_bytes(sample))
+            }))
+        }
         Encoding::Float32 => {
-            let mut samples = hound_reader(path, data, 3, 32, 4, bytes)?;
-            for sample in samples.samples::<f32>() {
-                mix.push(sample.map_err(|error| hound_error(path, error))?.into())?;
-            }
+            let samples = hound_reader(&path, data, 3, 32, 4, bytes)?.into_samples::<f32>();
+            Box::new(samples.map(move |sample| Ok(sample.map_err(|error| hound_error(&path, error))?.into())))
         }
         Encoding::Integer { bits, bytes: width } => {
             let scale = (f64::from(bits) - 1.0).exp2().recip();
-            let mut samples = hound_reader(path, data, 1, bits, width, bytes)?;
-            for sample in samples.samples::<i32>() {
-                mix.push(f64::from(sample.map_err(|error| hound_error(path, error))?) * scale)?;
-            }
+            let samples = hound_reader(&path, data, 1, bits, width, bytes)?.into_samples::<i32>();
+            let scaled = move |sample: hound::Result<i32>| {
+                Ok(f64::from(sample.map_err(|error| hound_error(&path, error))?) * scale)
+            };
+            Box::new(samples.map(scaled))
         }
         Encoding::ALaw | Encoding::MuLaw => {
             let expand = if header.encoding == Encoding::ALaw { expand_a_law } else { expand_mu_law };
-            for code in data.bytes() {
-                mix.push(f64::from(expand(code.map_err(read_error)?)) / 32_768.0)?;
-            }
+            let expanded = move |code: io::Result<u8>| {
+                Ok(f64::from(expand(code.map_err(|source| read_error(&path, source))?)) / 32_768.0)
+            };
+            Box::new(data.bytes().map(expanded))
         }
-    }
-    Ok(mix)
+    })
 }
 
 /// Data behind a header of our making.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use klang_audio::{Decoded, Error, Segment, Warning, decode, load, probe};
+use klang_audio::{AudioReader, Decoded, Error, Segment, Warning, decode, load, probe};
 
 use crate::signals::{chirp, decibels, rms};
 
@@ -53,6 +53,38 @@ fn ogg_vorbis_ends_where_its_last_page_says() {
     assert_eq!((decoded.source_rate, decoded.source_channels), (16_000, 1));
     let ratio = fidelity(&decoded, &chirp(16_000, 0.4, 300.0, 400.0, 32_000));
     assert!(ratio > 20.0, "{ratio} dB");
+}
+
+/// What a reader gives, bit by bit, and its warnings.
+fn read(path: &Path, sample_rate: u32) -> (Vec<f32>, Vec<Warning>) {
+    let mut reader = AudioReader::open(path, sample_rate).unwrap();
+    let mut samples = Vec::new();
+    while let Some(some) = reader.read().unwrap() {
+        assert!(!some.is_empty());
+        samples.extend(some);
+    }
+    assert_eq!(reader.read().unwrap(), None);
+    (samples, reader.warnings().to_vec())
+}
+
+#[test]
+fn bit_by_bit_and_at_once_are_one() {
+    let folder = tempfile::tempdir().unwrap();
+    // Longer than what is decoded at a time, at a rate whose blocks divide nothing.
+    let long = folder.path().join("long.wav");
+    let tone = (0..300_007).map(|place| (place as f32 * 0.05).sin() * 0.4).collect();
+    klang_audio::write_wav(&long, &klang_audio::Waveform::new(tone, 11_025).unwrap()).unwrap();
+    let truncated = folder.path().join("truncated.wav");
+    let bytes = std::fs::read(&long).unwrap();
+    std::fs::write(&truncated, &bytes[..bytes.len() / 2 + 1]).unwrap();
+    for path in [data(FLAC), data(MP3), data(OGG), long, truncated] {
+        for sample_rate in [8_000, 11_025, 16_000, 44_100] {
+            let whole = load(&path, sample_rate, None).unwrap();
+            let (samples, warnings) = read(&path, sample_rate);
+            assert_eq!(samples, whole.waveform.samples(), "{} at {sample_rate} Hz", path.display());
+            assert_eq!(warnings, whole.warnings);
+        }
+    }
 }
 
 #[test]
