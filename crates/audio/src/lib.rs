@@ -31,7 +31,7 @@ mod waveform;
 pub use error::Error;
 pub use load::{Decoded, Info, Segment, decode, load, probe};
 pub use log_mel::LogMel;
-pub use normalise::normalise;
+pub use normalise::{Moments, normalise};
 pub use pauses::pauses;
 pub use reader::AudioReader;
 pub use resample::{resample, resampled_len};

@@ -45,8 +45,8 @@ pub struct SpeechSegment {
     pub range: Range<usize>,
     /// These samples, and a tail of those behind them.
     pub samples: Vec<f32>,
-    /// Whether it is a part of a long pause.
-    pub is_quiet: bool,
+    /// Of these samples, from the first step that is not quiet to the last; empty in a part of a long pause.
+    pub speech: Range<usize>,
 }
 
 /// Takes a recording's samples as they come and gives its segments. A segment holds speech between two pauses; of a long pause
@@ -65,10 +65,10 @@ pub struct Segmenter {
     floor: f64,
     /// Steps of quiet up to now; they may reach back behind the open segment.
     run: usize,
-    /// Whether the open segment has speech.
-    speaks: bool,
-    /// Cuts whose tail has not come yet: the step at which the segment ends, and whether it is quiet.
-    cuts: Vec<(usize, bool)>,
+    /// Of the open segment, the first step that was not quiet and the one behind the last.
+    speech: Option<(usize, usize)>,
+    /// Cuts whose tail has not come yet: the step at which the segment ends, and where speech is in it.
+    cuts: Vec<(usize, Option<(usize, usize)>)>,
     /// Steps before the first segment that has not been given.
     given: usize,
 }
@@ -84,7 +84,7 @@ impl Segmenter {
             loud: 0.0,
             floor: f64::INFINITY,
             run: 0,
-            speaks: false,
+            speech: None,
             cuts: Vec::new(),
             given: 0,
         }
@@ -113,8 +113,8 @@ impl Segmenter {
         let rest = std::mem::take(&mut self.samples);
         if !rest.is_empty() {
             let start = self.given * self.settings.step.max(1);
-            let is_quiet = !self.speaks && self.levels.len() > self.steps(LONG);
-            last.push(SpeechSegment { range: start..start + rest.len(), samples: rest, is_quiet });
+            let speech = self.within(self.given, self.speech, rest.len());
+            last.push(SpeechSegment { range: start..start + rest.len(), samples: rest, speech });
         }
         last
     }
@@ -123,27 +123,28 @@ impl Segmenter {
         let is_quiet = self.is_quiet(level);
         let here = self.start + self.levels.len();
         let (kept, long) = (self.steps(KEPT), self.steps(LONG));
+        self.levels.push(level);
         if is_quiet {
             self.run += 1;
-            self.levels.push(level);
-            if self.speaks && self.run == long {
-                self.cut(here + 1 - long + kept, false);
-            } else if !self.speaks && self.levels.len() == self.steps(MOST_QUIET) {
-                self.cut(here + 1 - kept, true);
+            if self.speech.is_some() && self.run == long {
+                self.cut(here + 1 - long + kept, None);
+            } else if self.speech.is_none() && self.levels.len() == self.steps(MOST_QUIET) {
+                self.cut(here + 1 - kept, None);
             }
         } else {
-            if self.speaks && self.run >= self.steps(self.settings.pause) {
-                self.cut(here - self.run / 2, false);
-            } else if !self.speaks && self.levels.len() > long && self.run > long {
-                self.cut(here - kept, true);
+            if self.speech.is_some() && self.run >= self.steps(self.settings.pause) {
+                self.cut(here - self.run / 2, None);
+            } else if self.speech.is_none() && self.levels.len() > long + 1 && self.run > long {
+                self.cut(here - kept, None);
             }
-            (self.run, self.speaks) = (0, true);
-            self.levels.push(level);
+            self.run = 0;
+            self.speech = Some((self.speech.map_or(here, |(first, _)| first), here + 1));
         }
         if self.levels.len() >= self.steps(self.settings.longest) {
-            let (middle, speaks) = (self.quietest(), self.speaks);
-            self.cut(self.start + middle, false);
-            (self.speaks, self.run) = (speaks, self.run.min(self.levels.len()));
+            let at = self.start + self.quietest();
+            let speech = self.speech;
+            self.cut(at, speech.filter(|(_, end)| *end > at).map(|(first, end)| (first.max(at), end)));
+            self.run = self.run.min(self.levels.len());
         }
     }
 
@@ -170,12 +171,22 @@ impl Segmenter {
         places.min_by(|one, other| loudness(one).total_cmp(&loudness(other))).unwrap_or(count)
     }
 
-    /// Ends the open segment at a step.
-    fn cut(&mut self, at: usize, is_quiet: bool) {
-        self.cuts.push((at, is_quiet));
+    /// Ends the open segment at a step, behind which there is already this speech.
+    fn cut(&mut self, at: usize, behind: Option<(usize, usize)>) {
+        let own = self.speech.filter(|(first, _)| *first < at).map(|(first, end)| (first, end.min(at)));
+        self.cuts.push((at, own));
         self.levels.drain(..at - self.start);
         self.start = at;
-        self.speaks = false;
+        self.speech = behind;
+    }
+
+    /// Where speech is in a segment that begins at a step, in samples of its own.
+    fn within(&self, start: usize, speech: Option<(usize, usize)>, length: usize) -> Range<usize> {
+        let step = self.settings.step.max(1);
+        let sample = |at: usize| (at.saturating_sub(start) * step).min(length);
+        // What follows the last whole step was not looked at, and counts as speech.
+        let last = |end: usize| if length - sample(end) < step { length } else { sample(end) };
+        speech.map_or(0..0, |(first, end)| sample(first)..last(end))
     }
 
     /// The segments whose tail has come, or that will get none.
@@ -183,14 +194,15 @@ impl Segmenter {
         let SegmenterSettings { step, tail, .. } = self.settings;
         let step = step.max(1);
         let mut ended = Vec::new();
-        while let Some(&(at, is_quiet)) = self.cuts.first() {
+        while let Some(&(at, speech)) = self.cuts.first() {
             let length = (at - self.given) * step;
             if self.samples.len() < length + tail && !all {
                 break;
             }
             let samples = self.samples[..(length + tail).min(self.samples.len())].to_vec();
             self.samples.drain(..length);
-            ended.push(SpeechSegment { range: self.given * step..at * step, samples, is_quiet });
+            let speech = self.within(self.given, speech, length);
+            ended.push(SpeechSegment { range: self.given * step..at * step, samples, speech });
             self.given = at;
             self.cuts.remove(0);
         }
@@ -229,7 +241,7 @@ mod tests {
 
     fn seconds(segments: &[SpeechSegment]) -> Vec<(f64, f64, bool)> {
         let seconds = |sample: usize| sample as f64 / 16_000.0;
-        segments.iter().map(|one| (seconds(one.range.start), seconds(one.range.end), one.is_quiet)).collect()
+        segments.iter().map(|one| (seconds(one.range.start), seconds(one.range.end), one.speech.is_empty())).collect()
     }
 
     #[test]
@@ -244,6 +256,8 @@ mod tests {
                 assert!((start - from).abs() < 0.1 && (end - to).abs() < 0.1, "{noise}: {found:?}");
                 assert_eq!(*is_quiet, from == 5.5, "{noise}: {found:?}");
             }
+            let first = &segments(&recording(12.0, noise, &pauses), SETTINGS, 4_000)[0];
+            assert!(first.speech.start < 1_600 && (14_400..=16_320).contains(&first.speech.end), "{:?}", first.speech);
         }
     }
 
@@ -266,7 +280,7 @@ mod tests {
                 let Range { start, end } = segment.range;
                 assert_eq!(start, next);
                 assert!(end > start && start % 320 == 0, "{:?}", segment.range);
-                let most = if segment.is_quiet { MOST_QUIET } else { 4.0 };
+                let most = if segment.speech.is_empty() { MOST_QUIET } else { 4.0 };
                 assert!((end - start) as f64 / 16_000.0 <= most + 1e-9, "{:?}", segment.range);
                 let tail = if number + 1 == whole.len() { 0 } else { 80.min(recording.len() - end) };
                 assert_eq!(segment.samples, recording[start..end + tail]);
@@ -294,7 +308,7 @@ mod tests {
             let found = segments(&samples, settings, 5_000);
             assert!(found.windows(2).all(|pair| pair[0].range.end == pair[1].range.start), "{round}: {found:?}");
             assert_eq!(found.last().map(|last| last.range.end), Some(samples.len()));
-            assert!(found.iter().all(|one| one.is_quiet || one.range.len() <= 2 * 16_000), "{round}");
+            assert!(found.iter().all(|one| one.speech.is_empty() || one.range.len() <= 2 * 16_000), "{round}");
         }
     }
 

@@ -3,16 +3,17 @@
 //! One short utterance leaves a GPU idle between its kernels; a padded batch gives each utterance the logits it would have
 //! alone. Files are read by several threads meanwhile.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tch::Tensor;
 
+use crate::assembly::{Assembly, News};
 use crate::decode::{Decoder, Output, in_parallel};
 use crate::error::{Error, Result};
-use crate::in_order::InOrder;
-use crate::model::Recogniser;
-use crate::transcribe::{Heard, Prepared, caught, heard, prepare};
+use crate::model::{ModelSpec, Recogniser};
+use crate::stretches::{FileEnd, Stretch, Stretches};
+use crate::transcribe::{Heard, caught, heard};
 use crate::windows::join;
 
 /// Seconds of audio in a batch, padding included: some 2 GB of activations for Base in bf16.
@@ -24,6 +25,22 @@ const GROUP_SECONDS: f64 = 600.0;
 /// Threads that read files, however many cores there are.
 const READERS: usize = 8;
 
+/// What a reader has to say of a file.
+enum Reading {
+    Stretch(Stretch),
+    End(FileEnd),
+    Failed(Error),
+}
+
+/// A stretch, where it belongs.
+struct Placed {
+    /// Its file's place.
+    place: usize,
+    /// Its number in the file.
+    number: usize,
+    stretch: Stretch,
+}
+
 impl Recogniser {
     /// [`Recogniser::transcribe_all`] in batches.
     pub(crate) fn transcribe_batched<E: From<Error>>(
@@ -32,90 +49,118 @@ impl Recogniser {
         decoder: &Decoder,
         take: impl FnMut(usize, Result<Heard>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let mut order = InOrder::new(take);
+        let mut assembly = Assembly::new(paths, take);
         let spec = &self.spec;
         let count = (self.compute.threads.max(1) as usize).min(READERS).min(paths.len());
         std::thread::scope(|scope| {
-            // Each reader has files of its own, and its channel holds one: files come in order whoever is faster.
+            // Each reader has files of its own, and its channel holds little: files come in order whoever is faster.
             let readers = (0..count)
                 .map(|reader| {
                     let (sender, receiver) = bounded(1);
                     let read = move || {
-                        for path in paths.iter().skip(reader).step_by(count) {
-                            if sender.send(caught(path, || prepare(spec, path))).is_err() {
-                                return;
-                            }
-                        }
+                        let mut own = paths.iter().skip(reader).step_by(count);
+                        own.all(|path| read(spec, path, &sender));
                     };
                     let thread = std::thread::Builder::new().name("reader".into()).spawn_scoped(scope, read);
                     thread.map(|_| receiver).map_err(|error| Error::no_thread(&error))
                 })
-                .collect::<Result<Vec<Receiver<Result<Prepared>>>>>()?;
+                .collect::<Result<Vec<Receiver<Reading>>>>()?;
             let mut group = Vec::new();
             let mut seconds = 0.0;
             for place in 0..paths.len() {
-                let lost = || Error::Worker(format!("the thread that was to read {} ended", paths[place].display()));
-                match readers[place % count].recv().unwrap_or_else(|_| Err(lost())) {
-                    Ok(file) => {
-                        seconds += file.duration;
-                        group.push((place, file));
+                for number in 0.. {
+                    let lost =
+                        || Error::Worker(format!("the thread that was to read {} ended", paths[place].display()));
+                    match readers[place % count].recv().unwrap_or_else(|_| Reading::Failed(lost())) {
+                        Reading::Stretch(stretch) => {
+                            seconds += stretch.duration;
+                            group.push(Placed { place, number, stretch });
+                        }
+                        Reading::End(end) => {
+                            assembly.put(place, News::End(number, end))?;
+                            break;
+                        }
+                        Reading::Failed(error) => {
+                            assembly.put(place, News::Failed(error))?;
+                            break;
+                        }
                     }
-                    Err(error) => order.put(place, Err(error))?,
-                }
-                if seconds >= GROUP_SECONDS {
-                    seconds = 0.0;
-                    let files = std::mem::take(&mut group);
-                    self.group(paths, files, decoder, &mut |place, result| order.put(place, result))?;
+                    if seconds >= GROUP_SECONDS {
+                        seconds = 0.0;
+                        for (place, news) in self.group(paths, std::mem::take(&mut group), decoder)? {
+                            assembly.put(place, news)?;
+                        }
+                    }
                 }
             }
-            self.group(paths, group, decoder, &mut |place, result| order.put(place, result))
+            let mut news = self.group(paths, group, decoder)?.into_iter();
+            news.try_for_each(|(place, news)| assembly.put(place, news))
         })
     }
 
-    /// Transcribes some files together; a batch that fails fails the files in it.
-    fn group<E: From<Error>>(
-        &self,
-        paths: &[PathBuf],
-        files: Vec<(usize, Prepared)>,
-        decoder: &Decoder,
-        put: &mut dyn FnMut(usize, Result<Heard>) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
+    /// Transcribes some stretches together; a batch that fails fails the files in it.
+    fn group(&self, paths: &[PathBuf], group: Vec<Placed>, decoder: &Decoder) -> Result<Vec<(usize, News)>> {
+        let windows_of = |placed: &Placed| placed.stretch.windows.len();
         let mut logits: Vec<Result<Vec<Option<Tensor>>>> =
-            files.iter().map(|(_, file)| Ok(file.windows.iter().map(|_| None).collect())).collect();
-        let lengths = files.iter().map(|(_, file)| file.windows.iter().map(|window| window.samples.len()).collect());
+            group.iter().map(|placed| Ok((0..windows_of(placed)).map(|_| None).collect())).collect();
+        let lengths = |placed: &Placed| placed.stretch.windows.iter().map(|window| window.samples.len()).collect();
         let most = (BATCH_SECONDS * f64::from(self.spec.audio.sampling_rate)) as usize;
-        for batch in batches(lengths.collect(), most) {
-            let windows: Vec<_> = batch.iter().map(|&(file, window)| &files[file].1.windows[window]).collect();
+        for batch in batches(group.iter().map(lengths).collect(), most) {
+            let stretch = |number: usize| &group[number].stretch;
+            let windows: Vec<_> = batch.iter().map(|&(number, window)| &stretch(number).windows[window]).collect();
             let samples: Vec<_> =
-                batch.iter().zip(&windows).map(|(&(file, _), window)| files[file].1.samples(window)).collect();
+                batch.iter().zip(&windows).map(|(&(number, _), window)| stretch(number).samples(window)).collect();
             match self.window_logits(&samples, &windows) {
                 Ok(parts) => {
-                    for (&(file, window), part) in batch.iter().zip(parts) {
-                        if let Ok(logits) = &mut logits[file] {
+                    for (&(number, window), part) in batch.iter().zip(parts) {
+                        if let Ok(logits) = &mut logits[number] {
                             logits[window] = Some(part);
                         }
                     }
                 }
                 Err(error) => {
                     let message = error.to_string();
-                    for (file, _) in batch {
-                        logits[file] = Err(Error::Worker(format!("a batch with this file failed: {message}")));
+                    for (number, _) in batch {
+                        logits[number] = Err(Error::Worker(format!("a batch with this file failed: {message}")));
                     }
                 }
             }
         }
-        let mut outputs = Vec::new();
-        for ((place, file), parts) in files.into_iter().zip(logits) {
+        let (mut news, mut outputs) = (Vec::new(), Vec::new());
+        for (placed, parts) in group.into_iter().zip(logits) {
             match parts.and_then(|parts| Output::of(&join(parts.into_iter().flatten().collect())?)) {
-                Ok(output) => outputs.push((place, file, output)),
-                Err(error) => put(place, Err(error))?,
+                Ok(output) => outputs.push((placed, output)),
+                Err(error) => news.push((placed.place, News::Failed(error))),
             }
         }
         // Reading is the CPU's affair, on all its cores.
-        let read =
-            |(place, file, output): &(usize, Prepared, Output)| caught(&paths[*place], || heard(file, output, decoder));
-        let texts = in_parallel(&outputs, self.compute.threads.max(1) as usize, read)?;
-        outputs.iter().zip(texts).try_for_each(|((place, ..), text)| put(*place, text))
+        let read = |(placed, output): &(Placed, Output)| {
+            let part = caught(&paths[placed.place], || Ok(heard(&placed.stretch, output, decoder)));
+            (placed.place, part.map_or_else(News::Failed, |part| News::Part(placed.number, part)))
+        };
+        news.extend(in_parallel(&outputs, self.compute.threads.max(1) as usize, read)?);
+        Ok(news)
+    }
+}
+
+/// Reads a file and hands its stretches over; false where nobody takes them any more.
+fn read(spec: &ModelSpec, path: &Path, sender: &Sender<Reading>) -> bool {
+    let mut file = match caught(path, || Stretches::open(spec, path)) {
+        Ok(file) => file,
+        Err(error) => return sender.send(Reading::Failed(error)).is_ok(),
+    };
+    loop {
+        let (reading, is_last) = match caught(path, || file.next()) {
+            Ok(Some(stretch)) => (Reading::Stretch(stretch), false),
+            Ok(None) => (Reading::End(file.end()), true),
+            Err(error) => (Reading::Failed(error), true),
+        };
+        if sender.send(reading).is_err() {
+            return false;
+        }
+        if is_last {
+            return true;
+        }
     }
 }
 

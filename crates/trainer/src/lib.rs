@@ -5,6 +5,7 @@
 //! run folder ─► Recogniser ─► evaluate, transcribe
 //! ```
 
+mod assembly;
 mod batched;
 mod compare;
 mod data;
@@ -33,6 +34,7 @@ mod schedule;
 mod side_by_side;
 mod sites;
 mod step;
+mod stretches;
 mod train;
 mod training;
 mod transcribe;

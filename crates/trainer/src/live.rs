@@ -3,6 +3,7 @@
 //! Each second of new audio is computed in a window with what was heard before it. Frames near the window's end lack what is
 //! still to be said, and wait for the next one. What the search has settled on cannot change any more and is given out.
 
+use klang_audio::Moments;
 use klang_wav2vec2::{Pass, WaveformBatch};
 
 use crate::decode::{Decoder, Listener, Output};
@@ -39,9 +40,8 @@ pub struct Live<'a> {
     read: i64,
     /// Samples behind the last window.
     fresh: usize,
-    /// Of all samples so far: their number, sum and sum of squares. A model that was trained on normalised audio is given it by
-    /// these.
-    moments: [f64; 3],
+    /// Of all samples so far. A model that was trained on normalised audio is given it by these.
+    moments: Moments,
     /// Labels that were given out.
     given: usize,
     /// The frame in which the best text's number of labels last changed, and that number.
@@ -58,7 +58,7 @@ impl Recogniser {
             first: 0,
             read: 0,
             fresh: 0,
-            moments: [0.0; 3],
+            moments: Moments::default(),
             given: 0,
             grown: (0, 0),
         }
@@ -108,10 +108,7 @@ impl Live<'_> {
     }
 
     fn take(&mut self, samples: &[f32]) {
-        for &sample in samples {
-            let sample = f64::from(sample);
-            self.moments = [self.moments[0] + 1.0, self.moments[1] + sample, self.moments[2] + sample * sample];
-        }
+        self.moments.push(samples);
         self.samples.extend(samples);
         self.fresh += samples.len();
     }
@@ -143,11 +140,9 @@ impl Live<'_> {
         if !self.model.spec.audio.do_normalize {
             return self.samples.clone();
         }
-        let [count, sum, squares] = self.moments;
-        let mean = sum / count.max(1.0);
-        // The same floor as klang_audio::normalise.
-        let deviation = ((squares / count.max(1.0) - mean * mean).max(0.0) + 1e-7).sqrt();
-        self.samples.iter().map(|&sample| ((f64::from(sample) - mean) / deviation) as f32).collect()
+        let mut window = self.samples.clone();
+        self.moments.normalise(&mut window);
+        window
     }
 
     /// The words of settled labels that were not given out yet.

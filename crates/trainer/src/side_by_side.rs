@@ -1,23 +1,24 @@
-//! Many audio files to text on a CPU, several windows at a time.
+//! Many audio files to text on a CPU, several stretches at a time.
 //!
-//! One window on each core is faster than each window on all of them: nobody waits for anybody within an operation, and while
-//! one file is decoded another is computed.
+//! One stretch on each core is faster than each on all of them: nobody waits for anybody within an operation, and while one is
+//! decoded another is computed.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Sender, bounded};
-use tch::Tensor;
 
+use crate::assembly::{Assembly, News};
 use crate::decode::{Decoder, Output};
 use crate::error::{Error, Result};
-use crate::in_order::InOrder;
 use crate::model::Recogniser;
-use crate::transcribe::{Heard, Prepared, caught, heard, prepare};
+use crate::stretches::{Stretch, Stretches};
+use crate::transcribe::{Heard, Part, caught, heard};
 use crate::windows::join;
 
-/// Windows at a time, however many cores there are: each holds activations of its own, some 10 MB a second for Base.
+/// Stretches at a time, however many cores there are: each holds activations of its own, some 10 MB a second for Base.
 const MOST: usize = 4;
 
 impl Recogniser {
@@ -29,18 +30,17 @@ impl Recogniser {
         take: impl FnMut(usize, Result<Heard>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let threads = self.compute.threads.max(1) as usize;
-        let mut order = InOrder::new(take);
-        let work = Work::default();
+        let mut assembly = Assembly::new(paths, take);
+        let work = Work::new(paths.len());
         let count = match paths {
-            // Alone, a file of one window is computed on all threads.
-            [path] => match caught(path, || prepare(&self.spec, path)) {
+            [path] => match caught(path, || Stretches::open(&self.spec, path)) {
                 Ok(file) => {
-                    let count = file.windows.len();
-                    work.lock().add(0, file);
-                    work.lock().next = 1;
+                    // Alone, a file of one stretch is computed on all threads.
+                    let count = if file.is_read() { 1 } else { threads };
+                    work.begin(file);
                     count
                 }
-                Err(error) => return order.put(0, Err(error)),
+                Err(error) => return assembly.put(0, News::Failed(error)),
             },
             _ => paths.len(),
         };
@@ -50,10 +50,11 @@ impl Recogniser {
         let (sender, receiver) = bounded(2 * count);
         std::thread::scope(|scope| {
             for (number, model) in replicas.into_iter().enumerate() {
-                let (sender, work) = (sender.clone(), &work);
+                let (sender, work, spec) = (sender.clone(), &work, &self.spec);
                 let run = move || {
                     tch::set_num_threads(share);
-                    work.run(&model, paths, decoder, &sender);
+                    let open = |place: usize| Stretches::open(spec, &paths[place]);
+                    work.run(&model, paths, open, decoder, &sender);
                 };
                 match std::thread::Builder::new().name("transcriber".into()).spawn_scoped(scope, run) {
                     Ok(_) => {}
@@ -63,8 +64,8 @@ impl Recogniser {
                 }
             }
             drop(sender);
-            for (place, result) in receiver.iter() {
-                if let Err(error) = order.put(place, result) {
+            for (place, news) in receiver.iter() {
+                if let Err(error) = assembly.put(place, news) {
                     work.stop();
                     drop(receiver);
                     return Err(error);
@@ -76,84 +77,79 @@ impl Recogniser {
 }
 
 /// What is to be done, by whoever is free.
-#[derive(Default)]
-struct Work {
-    state: Mutex<State>,
+struct Work<'a> {
+    files: usize,
+    state: Mutex<State<'a>>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct State<'a> {
     next: usize, // the next file to be opened
-    opening: usize,
-    pieces: VecDeque<Piece>,
+    /// Files that are open and that nobody reads just now.
+    idle: VecDeque<Open<'a>>,
+    /// Files that somebody opens or reads.
+    busy: usize,
     stopped: bool,
 }
 
-/// One window of an open file.
-struct Piece {
-    file: Arc<Open>,
-    number: usize,
-}
-
-struct Open {
+/// An open file.
+struct Open<'a> {
     place: usize,
-    file: Prepared,
-    progress: Mutex<Progress>,
+    file: Stretches<'a>,
+    /// Stretches that were given.
+    count: usize,
+    failed: Arc<AtomicBool>,
 }
 
-struct Progress {
-    logits: Vec<Option<Tensor>>, // of each window, (frame, vocabulary)
-    failed: bool,
-}
-
-enum Task {
+enum Task<'a> {
     Open(usize),
-    Compute(Piece),
+    Read(Open<'a>),
 }
 
-impl State {
-    fn add(&mut self, place: usize, file: Prepared) {
-        let count = file.windows.len();
-        let progress = Progress { logits: (0..count).map(|_| None).collect(), failed: false };
-        let file = Arc::new(Open { place, file, progress: Mutex::new(progress) });
-        self.pieces.extend((0..count).map(|number| Piece { file: file.clone(), number }));
+impl<'a> Work<'a> {
+    fn new(files: usize) -> Work<'a> {
+        Work { files, state: Mutex::default(), changed: Condvar::new() }
     }
-}
 
-impl Work {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Takes the first file for open.
+    fn begin(&self, file: Stretches<'a>) {
+        let mut state = self.lock();
+        state.next = 1;
+        state.idle.push_back(Open { place: 0, file, count: 0, failed: Arc::default() });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<'a>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Windows of open files first, so that few files are open at a time. None when nothing is left, nor will come.
-    fn take(&self, files: usize) -> Option<Task> {
+    /// Open files first, so that few are open at a time. None when nothing is left, nor will come.
+    fn take(&self) -> Option<Task<'a>> {
         let mut state = self.lock();
         loop {
             if state.stopped {
                 return None;
             }
-            if let Some(piece) = state.pieces.pop_front() {
-                return Some(Task::Compute(piece));
+            if let Some(open) = state.idle.pop_front() {
+                state.busy += 1;
+                return Some(Task::Read(open));
             }
-            if state.next < files {
-                state.next += 1;
-                state.opening += 1;
+            if state.next < self.files {
+                (state.next, state.busy) = (state.next + 1, state.busy + 1);
                 return Some(Task::Open(state.next - 1));
             }
-            if state.opening == 0 {
+            if state.busy == 0 {
                 return None;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn opened(&self, place: usize, file: Option<Prepared>) {
+    /// A file that was busy may be read on, or has ended.
+    fn release(&self, open: Option<Open<'a>>) {
         let mut state = self.lock();
-        state.opening -= 1;
-        if let Some(file) = file {
-            state.add(place, file);
-        }
+        state.busy -= 1;
+        state.idle.extend(open);
         self.changed.notify_all();
     }
 
@@ -162,56 +158,74 @@ impl Work {
         self.changed.notify_all();
     }
 
-    fn run(&self, model: &Recogniser, paths: &[PathBuf], decoder: &Decoder, results: &Sender<(usize, Result<Heard>)>) {
-        while let Some(task) = self.take(paths.len()) {
-            let result = match task {
-                Task::Open(place) => match caught(&paths[place], || prepare(&model.spec, &paths[place])) {
+    fn run(
+        &self,
+        model: &Recogniser,
+        paths: &[PathBuf],
+        open: impl Fn(usize) -> Result<Stretches<'a>>,
+        decoder: &Decoder,
+        results: &Sender<(usize, News)>,
+    ) {
+        while let Some(task) = self.take() {
+            let (place, news) = match task {
+                Task::Open(place) => match caught(&paths[place], || open(place)) {
                     Ok(file) => {
-                        self.opened(place, Some(file));
-                        None
+                        self.release(Some(Open { place, file, count: 0, failed: Arc::default() }));
+                        continue;
                     }
                     Err(error) => {
-                        self.opened(place, None);
-                        Some((place, Err(error)))
+                        self.release(None);
+                        (place, News::Failed(error))
                     }
                 },
-                Task::Compute(piece) => {
-                    let place = piece.file.place;
-                    piece.compute(model, decoder, &paths[place]).map(|result| (place, result))
-                }
+                Task::Read(open) => (open.place, self.read(open, model, paths, decoder)),
             };
-            if result.is_some_and(|result| results.send(result).is_err()) {
+            if results.send((place, news)).is_err() {
                 return;
+            }
+        }
+    }
+
+    /// Reads a file's next stretch, leaves the file to the others, and transcribes the stretch.
+    fn read(&self, mut open: Open<'a>, model: &Recogniser, paths: &[PathBuf], decoder: &Decoder) -> News {
+        let path = &paths[open.place];
+        let stretch = match caught(path, || open.file.next()) {
+            Ok(Some(stretch)) => stretch,
+            Ok(None) => {
+                self.release(None);
+                return News::End(open.count, open.file.end());
+            }
+            Err(error) => {
+                self.release(None);
+                return News::Failed(error);
+            }
+        };
+        let (number, failed) = (open.count, open.failed.clone());
+        open.count += 1;
+        // Nothing more is wanted of a file that failed.
+        self.release((!failed.load(Ordering::Relaxed)).then_some(open));
+        match model.transcribe_stretch(&stretch, decoder, path) {
+            Ok(part) => News::Part(number, part),
+            Err(error) => {
+                failed.store(true, Ordering::Relaxed);
+                News::Failed(error)
             }
         }
     }
 }
 
-impl Piece {
-    /// The file's result, if this was its last window or the first to fail.
-    fn compute(self, model: &Recogniser, decoder: &Decoder, path: &Path) -> Option<Result<Heard>> {
-        let Open { file, progress, .. } = &*self.file;
-        let lock = || progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if lock().failed {
-            return None;
+impl Recogniser {
+    fn transcribe_stretch(&self, stretch: &Stretch, decoder: &Decoder, path: &Path) -> Result<Part> {
+        caught(path, || Ok(heard(stretch, &self.stretch_output(stretch)?, decoder)))
+    }
+
+    /// What the model computes of a stretch, window by window.
+    pub(crate) fn stretch_output(&self, stretch: &Stretch) -> Result<Output> {
+        let mut parts = Vec::new();
+        for window in &stretch.windows {
+            parts.extend(self.window_logits(&[stretch.samples(window)], &[window])?);
         }
-        let window = &file.windows[self.number];
-        let logits = match caught(path, || Ok(model.window_logits(&[file.samples(window)], &[window])?.remove(0))) {
-            Ok(logits) => logits,
-            Err(error) => {
-                let first = !std::mem::replace(&mut lock().failed, true);
-                return first.then_some(Err(error));
-            }
-        };
-        let parts: Vec<Tensor> = {
-            let mut progress = lock();
-            progress.logits[self.number] = Some(logits);
-            if progress.logits.iter().any(Option::is_none) {
-                return None;
-            }
-            progress.logits.drain(..).flatten().collect()
-        };
-        Some(caught(path, || heard(file, &Output::of(&join(parts)?)?, decoder)))
+        Output::of(&join(parts)?)
     }
 }
 
@@ -330,17 +344,19 @@ mod tests {
     }
 
     #[test]
-    fn windows_of_open_files_come_first_and_after_a_stop_nothing_does() {
+    fn open_files_come_first_and_after_a_stop_nothing_does() {
         let folder = tempfile::tempdir().unwrap();
-        let long = prepare(&model(1).spec, &files(folder.path())[1]).unwrap();
-        let windows = long.windows.len();
-        let work = Work::default();
-        assert!(matches!(work.take(2), Some(Task::Open(0))));
-        work.opened(0, Some(long));
-        for number in 0..windows - 1 {
-            assert!(matches!(work.take(2), Some(Task::Compute(piece)) if piece.number == number));
-        }
+        let (model, paths) = (model(1), files(folder.path()));
+        let work = Work::new(2);
+        assert!(matches!(work.take(), Some(Task::Open(0))));
+        let file = Stretches::open(&model.spec, &paths[1]).unwrap();
+        assert!(!file.is_read());
+        work.release(Some(Open { place: 0, file, count: 0, failed: Arc::default() }));
+        let Some(Task::Read(open)) = work.take() else { panic!("an open file is read on") };
+        // While somebody reads it, another file is opened.
+        assert!(matches!(work.take(), Some(Task::Open(1))));
+        work.release(Some(open));
         work.stop();
-        assert!(work.take(2).is_none());
+        assert!(work.take().is_none());
     }
 }

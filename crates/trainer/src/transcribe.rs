@@ -3,15 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use klang_audio::normalise;
 use klang_transcript::{Segment, Transcript, Word};
 use klang_wav2vec2::{Pass, WaveformBatch};
 use tch::{Device, Tensor};
 
 use crate::decode::{Decoded, Decoder, Output, TimedWord};
 use crate::error::{Error, Result};
-use crate::model::{ModelSpec, Recogniser};
-use crate::windows::{Window, windows};
+use crate::model::Recogniser;
+use crate::stretches::{Stretch, whole};
+use crate::windows::Window;
 
 /// A pause between two words that ends a segment, in seconds.
 const PAUSE: f64 = 1.0;
@@ -40,28 +40,10 @@ pub struct FileStages {
     pub warnings: Vec<String>,
 }
 
-/// A file's samples, ready for the model.
-#[derive(Debug)]
-pub(crate) struct Prepared {
-    /// The file, as it was named.
-    name: String,
-    samples: Vec<f32>,
-    /// Seconds.
-    pub(crate) duration: f64,
-    /// The parts that are computed one by one; at least one.
-    pub(crate) windows: Vec<Window>,
-    pub(crate) warnings: Vec<String>,
-}
-
-impl Prepared {
-    pub(crate) fn samples(&self, window: &Window) -> &[f32] {
-        &self.samples[window.samples.clone()]
-    }
-}
-
 impl Recogniser {
-    /// Transcribes files as `decoder` reads, and hands each result over in the order of `paths`, with its place in it. A recording of more than
-    /// 20 s is computed in overlapping windows, unlike by [`crate::evaluate`], which computes utterances whole.
+    /// Transcribes files as `decoder` reads, and hands each result over in the order of `paths`, with its place in it. A
+    /// recording of more than 20 s is cut in its pauses while it is read, unlike by [`crate::evaluate`], which computes
+    /// utterances whole; memory does not grow with its length.
     ///
     /// # Errors
     /// What `take` returns as an error, after which no further file is begun; too little memory for a second model's
@@ -94,15 +76,15 @@ impl Recogniser {
     /// # Errors
     /// A file that cannot be read or is too short for a frame; libtorch's own.
     pub fn file_stages(&self, paths: &[impl AsRef<Path>]) -> Result<Vec<FileStages>> {
-        let prepared = paths.iter().map(|path| self.prepare(path.as_ref())).collect::<Result<Vec<Prepared>>>()?;
-        let samples: Vec<&[f32]> = prepared.iter().map(|file| file.samples.as_slice()).collect();
+        let files = paths.iter().map(|path| whole(&self.spec, path.as_ref())).collect::<Result<Vec<_>>>()?;
+        let samples: Vec<&[f32]> = files.iter().map(|(samples, _)| samples.as_slice()).collect();
         let stages = tch::no_grad(|| self.stages(&WaveformBatch::pad(&samples)?, Pass::Evaluation))?;
         let lengths = &stages.recognition.lengths;
         let row = |tensor: &Tensor, row: usize| -> Result<Tensor> {
             let real = tensor.f_select(0, row as i64)?.f_narrow(0, 0, lengths[row])?;
             Ok(real.f_to_kind(tch::Kind::Float)?.f_to_device(tch::Device::Cpu)?.f_contiguous()?)
         };
-        let file = |(number, Prepared { warnings, .. })| {
+        let file = |(number, (_, warnings))| {
             Ok(FileStages {
                 features: row(&stages.features, number)?,
                 projected: row(&stages.projected, number)?,
@@ -111,31 +93,36 @@ impl Recogniser {
                 warnings,
             })
         };
-        prepared.into_iter().enumerate().map(file).collect()
-    }
-
-    pub(crate) fn prepare(&self, path: &Path) -> Result<Prepared> {
-        prepare(&self.spec, path)
+        files.into_iter().enumerate().map(file).collect()
     }
 }
 
-/// What was heard in a file, from the model's output.
-pub(crate) fn heard(file: &Prepared, output: &Output, decoder: &Decoder) -> Result<Heard> {
+/// What was heard in a part of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Part {
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What was heard in a stretch, from the model's output.
+pub(crate) fn heard(stretch: &Stretch, output: &Output, decoder: &Decoder) -> Part {
     let decoded = decoder.decode(output);
     let words = match decoder.gives_times() {
-        true => decoder.timed(output, &decoded.labels, file.duration),
+        true => decoder.timed(output, &decoded.labels, stretch.duration),
         false => Vec::new(),
     };
-    let mut warnings = file.warnings.clone();
     let asked = !decoded.alternatives.is_empty();
-    let segments = segments(decoded, words, file.duration);
+    let mut segments = segments(decoded, words, stretch.duration);
+    let mut warnings = Vec::new();
     if asked && segments.len() > 1 {
-        let count = segments.len();
+        let (count, start) = (segments.len(), stretch.start);
         warnings.push(format!(
-            "alternatives are of whole recordings; this one has {count} segments between pauses, and they were left out"
+            "alternatives are of whole stretches; that from {start:.1} s on has {count} segments between pauses, and they were \
+             left out"
         ));
     }
-    Ok(Heard { transcript: Transcript::new(&file.name, file.duration, segments)?, warnings })
+    segments.iter_mut().for_each(|segment| segment.shift(stretch.start));
+    Part { segments, warnings }
 }
 
 /// Stretches of speech between pauses. What else the whole may have been stands with a single one.
@@ -174,26 +161,6 @@ fn segments(decoded: Decoded, words: Vec<TimedWord>, duration: f64) -> Vec<Segme
 pub(crate) fn caught<R>(path: &Path, work: impl FnOnce() -> Result<R>) -> Result<R> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Error::Worker(format!("it panicked while transcribing {}", path.display()))))
-}
-
-/// Reads a file for a model.
-pub(crate) fn prepare(spec: &ModelSpec, path: &Path) -> Result<Prepared> {
-    let audio = |source| Error::Audio { id: path.display().to_string(), source };
-    let rate = spec.audio.sampling_rate;
-    let decoded = klang_audio::load(path, rate, None).map_err(audio)?;
-    let duration = decoded.waveform.duration();
-    let warnings = decoded.warnings.iter().map(|warning| warning.to_string()).collect();
-    let mut samples = decoded.waveform.into_samples();
-    let windows = windows(&spec.config, samples.len(), rate);
-    if windows.is_empty() {
-        let minimum = spec.config.minimum_samples() as f64 / f64::from(rate);
-        let message = format!("{duration:.3} s of audio; the model needs at least {minimum:.3} s");
-        return Err(Error::Data { path: path.into(), message });
-    }
-    if spec.audio.do_normalize {
-        normalise(&mut samples);
-    }
-    Ok(Prepared { name: path.display().to_string(), samples, duration, windows, warnings })
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Long recordings in overlapping windows.
+//! Long stretches in overlapping windows.
 //!
 //! Attention over a whole recording takes time and, beside a mask, memory with the square of its length. A window of 20 s
 //! holds more context than models are fine-tuned on. What is computed near a cut lacks its neighbours, and is dropped:
 //! windows overlap, and each frame's logits come from a window in which it stands inside. What is left of the difference is
 //! attention's, which ends with the window, and that of the group norm of Base's first convolution, whose statistics are the
-//! window's. A recording of one window is computed as it is.
+//! window's. A stretch of one window is computed as it is.
 
 use std::ops::Range;
 

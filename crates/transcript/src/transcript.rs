@@ -85,6 +85,22 @@ pub struct Alternative {
     pub lm: Option<f64>,
 }
 
+impl Segment {
+    /// Moves it, its words and their characters by so many seconds.
+    pub fn shift(&mut self, seconds: f64) {
+        self.start += seconds;
+        self.end += seconds;
+        for word in &mut self.words {
+            word.start += seconds;
+            word.end += seconds;
+            for character in &mut word.characters {
+                character.start += seconds;
+                character.end += seconds;
+            }
+        }
+    }
+}
+
 impl Transcript {
     /// A transcript of `audio` (the file as the user named it), `duration` seconds long. Times that are off by less
     /// than a microsecond, as sums of floats are, are mended.

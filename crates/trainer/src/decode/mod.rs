@@ -63,6 +63,9 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
+/// ln of the probability of what is not said in silence.
+const SURELY_NOT: f32 = -30.0;
+
 /// A model's output on some frames, as text is read off it.
 #[derive(Clone, Debug, Default)]
 pub struct Output {
@@ -89,6 +92,19 @@ impl Output {
         let mut best = vec![0i64; frames as usize];
         argmax.f_copy_data(&mut best, frames as usize)?;
         Ok(Output { values, width: width as usize, best: best.into_iter().map(|label| label as u32).collect() })
+    }
+
+    /// Puts the frames of another, which begins at frame `first`, behind its own. Both are of one head; frames between them
+    /// are surely blank.
+    pub(crate) fn append(&mut self, other: Output, first: usize, blank: u32) {
+        self.width = other.width;
+        let between = first.saturating_sub(self.frames());
+        let silence = (0..self.width).map(|label| if label == blank as usize { 0.0 } else { SURELY_NOT });
+        let silence: Vec<f32> = silence.collect();
+        (0..between).for_each(|_| self.values.extend(&silence));
+        self.best.extend(std::iter::repeat_n(blank, between));
+        self.values.extend(other.values);
+        self.best.extend(other.best);
     }
 
     /// Each frame's ln of probabilities, by output.

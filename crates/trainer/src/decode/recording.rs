@@ -10,7 +10,7 @@ use super::decoder::Decoder;
 use super::times::TimedWord;
 use crate::error::{Error, Result};
 use crate::model::Recogniser;
-use crate::windows::join;
+use crate::stretches::{FileEnd, Stretches};
 
 /// Seconds that are kept on either side of a line, where nobody else speaks.
 const PAD: f64 = 0.3;
@@ -54,8 +54,7 @@ impl Recogniser {
     pub fn align_recording(&self, path: &Path, lines: &[String], decoder: &Decoder) -> Result<AlignedRecording> {
         let refuse = |message: String| Error::Data { path: path.into(), message };
         let (vocabulary, normaliser) = (&self.spec.vocabulary, Normaliser::new(&self.spec.text)?);
-        let file = self.prepare(path)?;
-        let mut warnings = file.warnings.clone();
+        let (output, FileEnd { duration, mut warnings }) = self.output_of(path)?;
         // Each line's labels, between delimiters where there are any.
         let (mut labels, mut places) = (Vec::new(), Vec::new());
         let (mut odd, mut left_out) = (std::collections::BTreeSet::new(), Vec::new());
@@ -87,11 +86,6 @@ impl Recogniser {
         if labels.is_empty() {
             return Err(refuse("its text holds nothing that the model writes".into()));
         }
-        let mut parts = Vec::new();
-        for window in &file.windows {
-            parts.extend(self.window_logits(&[file.samples(window)], &[window])?);
-        }
-        let output = Output::of(&join(parts)?)?;
         let frames = output.frames();
         let aligned = align(&output.values, output.width, &labels, vocabulary.blank()).ok_or_else(|| {
             refuse(format!(
@@ -99,7 +93,7 @@ impl Recogniser {
                 required_frames(&labels)
             ))
         })?;
-        let time = |frame: usize| decoder.time(frame).min(file.duration);
+        let time = |frame: usize| decoder.time(frame).min(duration);
         let spoken: Vec<(f64, f64)> = places
             .iter()
             .map(|(_, _, range)| {
@@ -110,7 +104,7 @@ impl Recogniser {
         let cut = |(number, (line_number, line, range)): (usize, &(usize, &String, std::ops::Range<usize>))| {
             let (start, end) = spoken[number];
             let before = number.checked_sub(1).map_or(0.0, |before| spoken[before].1);
-            let behind = spoken.get(number + 1).map_or(file.duration, |behind| behind.0);
+            let behind = spoken.get(number + 1).map_or(duration, |behind| behind.0);
             // Half a pause each, between two lines; all of it at the ends.
             let share = |pause: f64, is_end: bool| if is_end { pause } else { pause / 2.0 };
             AlignedLine {
@@ -125,11 +119,23 @@ impl Recogniser {
                     &aligned.labels[range.clone()],
                     vocabulary.blank(),
                 ),
-                words: decoder.words(&labels[range.clone()], &aligned.labels[range.clone()], file.duration),
+                words: decoder.words(&labels[range.clone()], &aligned.labels[range.clone()], duration),
             }
         };
         let lines = places.iter().enumerate().map(cut).collect();
-        Ok(AlignedRecording { lines, duration: file.duration, warnings })
+        Ok(AlignedRecording { lines, duration: duration, warnings })
+    }
+}
+
+impl Recogniser {
+    /// The model's output on all frames of a file, stretch after stretch.
+    fn output_of(&self, path: &Path) -> Result<(Output, FileEnd)> {
+        let mut file = Stretches::open(&self.spec, path)?;
+        let mut all = Output::default();
+        while let Some(stretch) = file.next()? {
+            all.append(self.stretch_output(&stretch)?, stretch.first_frame, self.spec.vocabulary.blank());
+        }
+        Ok((all, file.end()))
     }
 }
 
