@@ -13,7 +13,7 @@ use crate::model::ModelSpec;
 use crate::windows::{Window, windows};
 
 /// Seconds of quiet between two stretches, at least.
-const PAUSE: f64 = 0.3;
+const PAUSE: f64 = 0.5;
 /// Most seconds of a stretch.
 const LONGEST: f64 = 60.0;
 /// Seconds of quiet that are computed before and behind speech.
