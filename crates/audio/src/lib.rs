@@ -5,7 +5,8 @@
 //! Formats are told apart by their first bytes, never by the file's name. What a header claims is never believed beyond
 //! what the file holds, every error names its file, and what is odd but usable comes back as a [`Warning`].
 //!
-//! [`LogMel`] gives the spectra that pretraining takes its targets from, [`pauses`] where a long recording can be cut.
+//! [`LogMel`] gives the spectra that pretraining takes its targets from, [`pauses`] where a long recording can be cut,
+//! [`Signal`] whether one is clipped or silent.
 //! [`augment`] changes speed and adds noise in training; [`normalise`] gives the zero mean and unit variance that some
 //! checkpoints expect.
 
@@ -19,17 +20,19 @@ mod normalise;
 mod pauses;
 mod resample;
 mod riff;
+mod signal;
 mod stream;
 mod warning;
 mod wav;
 mod waveform;
 
 pub use error::Error;
-pub use load::{Decoded, Info, Segment, decode, load, probe};
+pub use load::{Decoded, Info, Segment, decode, decode_segment, load, probe};
 pub use log_mel::LogMel;
 pub use normalise::normalise;
 pub use pauses::pauses;
 pub use resample::{resample, resampled_len};
+pub use signal::Signal;
 pub use warning::Warning;
 pub use wav::write_wav;
 pub use waveform::{MAX_SAMPLE_RATE, MAX_SAMPLES, MIN_SAMPLE_RATE, Waveform};
