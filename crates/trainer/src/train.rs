@@ -58,7 +58,7 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
         Some(run) => run,
         None => RunFolder::create(folder, recipe)?,
     };
-    let mut training = Training::new(recipe, &run, model.spec.audio, progress);
+    let mut training = Training::new(recipe, &run, model.spec.audio, progress)?;
     let mut task = FineTuning {
         recipe,
         prepared: &prepared,
