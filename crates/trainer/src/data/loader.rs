@@ -407,6 +407,41 @@ mod tests {
     }
 
     #[test]
+    fn skipped_audio_costs_its_utterance_whoever_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let items: Vec<Arc<Item>> = (0..4).map(|number| item(folder.path(), number)).collect();
+        std::fs::write(&items[1].utterance.audio, b"not audio").unwrap();
+        let row = |places: &[usize]| RowPlan {
+            parts: places.iter().map(|&place| (items[place].clone(), Augmentation::NONE)).collect(),
+        };
+        let plans = || {
+            vec![
+                BatchPlan { rows: vec![row(&[0, 1, 2]), row(&[3])] },
+                BatchPlan { rows: vec![row(&[1]), row(&[0])] },
+                BatchPlan { rows: vec![row(&[1])] },
+            ]
+        };
+        let metrics = folder.path().join("metrics.jsonl");
+        for workers in [1, 3] {
+            let settings =
+                LoaderSettings { bad_audio: BadAudio::skipped(1.0, metrics.clone(), &[]), ..settings(workers, 0) };
+            let mut batches: Vec<LoadedBatch> =
+                Loader::start(plans(), &settings).collect::<Result<_>>().expect("batches");
+            for batch in &batches {
+                let [SkippedAudio { id, why }] = &batch.skipped[..] else { panic!("{:?}", batch.skipped) };
+                assert!(id == "u1" && why.contains("1.wav") && why.contains("not audio"), "{why}");
+            }
+            // Of joined utterances the others stay; alone it is a row without samples, which keeps its place in a score.
+            assert_eq!(batches[0].ids(), ["u0", "u2", "u3"]);
+            assert_eq!(batches[0].rows[0].samples.len(), 1600 + 1602);
+            assert_eq!((batches[1].ids(), batches[1].rows[0].samples.len()), (vec!["u1".into(), "u0".into()], 0));
+            batches.iter_mut().for_each(LoadedBatch::drop_unread);
+            let rows: Vec<usize> = batches.iter().map(|batch| batch.rows.len()).collect();
+            assert_eq!(rows, [2, 1, 0]);
+        }
+    }
+
+    #[test]
     fn an_unreadable_file_is_named_and_the_threads_end() {
         let folder = tempfile::tempdir().unwrap();
         let items: Vec<Arc<Item>> = (0..9).map(|number| item(folder.path(), number)).collect();

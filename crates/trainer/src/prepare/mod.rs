@@ -12,8 +12,8 @@ use klang_text::{Normaliser, Vocabulary};
 
 use crate::check::{CheckSettings, SpecReader, overlap_rule, sources};
 use crate::data::{
-    Dataset, Keep, LeftOut, Lists, OnBadAudio, allowed, encode, flat, read_sources_each, take_dev, take_minutes,
-    unmatched,
+    Dataset, Keep, LeftOut, Lists, OnBadAudio, SkippedAudio, allowed, encode, flat, read_sources_each, take_dev,
+    take_minutes, unmatched,
 };
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -39,6 +39,8 @@ pub struct Preparation {
     pub spec: ModelSpec,
     /// What a person should know before training.
     pub notes: Vec<String>,
+    /// Training utterances that are skipped from the start: neither manifest nor file tells their length.
+    pub unreadable: Vec<SkippedAudio>,
     start: Start,
     report: Option<Report>,
 }
@@ -73,6 +75,10 @@ impl Preparation {
         let (lists, unreadable) = read_sources_each(&data.train, &data.select, data.on_bad_audio)?;
         let dev_lists = data.dev.as_ref().map(read_one).transpose()?;
         let tests = data.test.iter().map(|(name, source)| Ok((name, read_one(source)?))).collect::<Result<Vec<_>>>()?;
+        let unreadable: Vec<SkippedAudio> = unreadable
+            .into_iter()
+            .map(|LeftOut { id, line, why }| SkippedAudio { id, why: format!("line {line}: {why}") })
+            .collect();
         bad_at_start(recipe, &lists, &unreadable)?;
         if check.is_none() {
             refuse_overlap(recipe, &lists, &tests)?;
@@ -103,8 +109,7 @@ impl Preparation {
         let set = |name: &str, utterances, keep| {
             encode(name, utterances, &normaliser, &spec.vocabulary, &spec.config, rate, keep)
         };
-        let mut train = set("train", train, Keep::Learnable(data.duration));
-        train.left_out.splice(0..0, unreadable);
+        let train = set("train", train, Keep::Learnable(data.duration));
         let dev = set("dev", dev, Keep::All);
         let test = |(name, lists): (&String, Lists)| {
             let condition = data.test.get(name).map(Source::condition).unwrap_or_default();
@@ -146,7 +151,7 @@ impl Preparation {
                 ))
             }
         };
-        Ok(Preparation { train, dev, tests, spec, notes, start, report })
+        Ok(Preparation { train, dev, tests, spec, notes, unreadable, start, report })
     }
 
     /// What a check found; none unless it was asked for.
@@ -249,14 +254,14 @@ fn refuse_overlap(recipe: &Recipe, train: &Lists, tests: &[(&String, Lists)]) ->
 }
 
 /// Audio that cannot be read before the run begins counts like what goes bad later.
-fn bad_at_start(recipe: &Recipe, train: &Lists, unreadable: &[LeftOut]) -> Result<()> {
+fn bad_at_start(recipe: &Recipe, train: &Lists, unreadable: &[SkippedAudio]) -> Result<()> {
     let (count, limit) = (unreadable.len(), recipe.data.bad_audio_limit);
     let utterances = train.iter().map(|(_, utterances)| utterances.len()).sum::<usize>() + count;
     let allowed = allowed(limit, utterances);
     match unreadable.last().filter(|_| count > allowed) {
         None => Ok(()),
-        Some(LeftOut { id, why, .. }) => {
-            let why = format!("`{id}`: {why}");
+        Some(SkippedAudio { id, why }) => {
+            let why = format!("{id}: {why}");
             Err(Error::TooMuchBadAudio { set: "train".into(), count, utterances, allowed, limit, why })
         }
     }
