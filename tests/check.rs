@@ -54,7 +54,8 @@ fn a_file_that_a_manifest_says_nothing_of_is_looked_into() {
     dir.write("train.jsonl", lines.collect::<String>());
     dir.klang(["check", "recipe.yaml"]).succeeds().prints(&["train: 6 utterances"]);
     dir.write("audio/u3.wav", "RIFF, but no more");
-    dir.klang(["check", "recipe.yaml"]).ends_with(2).says(&["train.jsonl", "line 4", "audio/u3.wav"]);
+    dir.klang(["check", "recipe.yaml"]).ends_with(2).prints(&["train.jsonl, line 4, `u3`: ./audio/u3.wav", "1 errors"]);
+    dir.klang(["train", "recipe.yaml"]).refused_with(2).says(&["train.jsonl", "line 4", "audio/u3.wav"]);
 }
 
 #[test]

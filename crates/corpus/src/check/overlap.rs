@@ -1,6 +1,7 @@
 //! Utterances beside one another: ids and audio that one list has twice, and what lists share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::Path;
 
 use super::finding::{Finding, Findings, Kind, Severity};
@@ -22,14 +23,27 @@ pub enum Overlap {
 /// What test sets share with train, without a look at the audio: files by their path and time, and speakers. What a
 /// training refuses before it begins.
 pub fn overlap(sources: &[Source<'_>], rule: Overlap) -> Vec<Finding> {
-    let mut findings = Findings::default();
-    let scored = sources.iter().any(|source| source.role == Role::Test);
-    if scored {
-        let kept: Vec<Source<'_>> = sources.iter().filter(|source| source.role != Role::Dev).copied().collect();
-        let unheard: Vec<Vec<Heard>> = kept.iter().map(|_| Vec::new()).collect();
-        shared(&mut findings, &kept, &unheard, rule);
+    let of = |role| sources.iter().filter(move |source| source.role == role);
+    // Train may be of a million utterances, tests are of hundreds: only files of a test's names are looked at.
+    let names: HashSet<&OsStr> =
+        of(Role::Test).flat_map(|test| test.utterances).filter_map(|one| one.audio.file_name()).collect();
+    let (mut train, mut folders, mut findings) = (Lists::default(), Folders::default(), Findings::default());
+    if !names.is_empty() {
+        for source in of(Role::Train) {
+            let wanted = |one: &Utterance| one.audio.file_name().is_some_and(|name| names.contains(name));
+            train.audio.add(source, &[], &mut folders, wanted);
+            train.add_speakers(source);
+        }
+    }
+    for source in of(Role::Test) {
+        train.audio(&mut findings, refused(rule), "train", source, &[], &mut folders);
+        train.speakers(&mut findings, refused(rule), "train", source);
     }
     findings.0
+}
+
+fn refused(rule: Overlap) -> Severity {
+    if rule == Overlap::Refused { Severity::Error } else { Severity::Warning }
 }
 
 /// Sources that are one list: training manifests are learnt from together, tests are scored apart.
@@ -112,7 +126,7 @@ fn called(place: Place<'_>) -> String {
 
 /// What a list shares with those before it: dev and tests with train, tests with dev, a split with the others given.
 pub(super) fn shared(findings: &mut Findings, sources: &[Source<'_>], heard: &[Vec<Heard>], rule: Overlap) {
-    let refused = if rule == Overlap::Refused { Severity::Error } else { Severity::Warning };
+    let refused = refused(rule);
     let mut folders = Folders::default();
     let (mut train, mut dev, mut splits) = (Lists::default(), Lists::default(), Lists::default());
     for role in [Role::Train, Role::Dev, Role::Test, Role::Split] {
@@ -145,21 +159,19 @@ pub(super) fn shared(findings: &mut Findings, sources: &[Source<'_>], heard: &[V
 #[derive(Default)]
 struct Lists<'a> {
     audio: Known<'a>,
-    speakers: HashMap<&'a str, &'a Path>,
-    sentences: HashMap<String, &'a Path>,
+    speakers: HashSet<&'a str>,
+    sentences: HashSet<String>,
 }
 
 impl<'a> Lists<'a> {
     fn add(&mut self, source: &Source<'a>, heard: &[Heard], folders: &mut Folders<'a>) {
-        self.audio.add(source, heard, folders);
-        for utterance in source.utterances {
-            if let Some(speaker) = utterance.speaker.as_deref() {
-                self.speakers.entry(speaker).or_insert(source.path);
-            }
-            if let Some(sentence) = utterance.sentence() {
-                self.sentences.entry(sentence).or_insert(source.path);
-            }
-        }
+        self.audio.add(source, heard, folders, |_| true);
+        self.add_speakers(source);
+        self.sentences.extend(source.utterances.iter().filter_map(Utterance::sentence));
+    }
+
+    fn add_speakers(&mut self, source: &Source<'a>) {
+        self.speakers.extend(source.utterances.iter().filter_map(|utterance| utterance.speaker.as_deref()));
     }
 
     fn audio(
@@ -183,7 +195,7 @@ impl<'a> Lists<'a> {
         let mut shared: BTreeMap<&str, &Utterance> = BTreeMap::new();
         for utterance in source.utterances {
             let speaker = utterance.speaker.as_deref();
-            if let Some(speaker) = speaker.filter(|speaker| self.speakers.contains_key(speaker)) {
+            if let Some(speaker) = speaker.filter(|speaker| self.speakers.contains(speaker)) {
                 shared.entry(speaker).or_insert(utterance);
             }
         }
@@ -195,7 +207,7 @@ impl<'a> Lists<'a> {
     }
 
     fn sentences(&self, findings: &mut Findings, name: &str, source: &Source<'_>) {
-        let known = |one: &&Utterance| one.sentence().is_some_and(|sentence| self.sentences.contains_key(&sentence));
+        let known = |one: &&Utterance| one.sentence().is_some_and(|sentence| self.sentences.contains(&sentence));
         let mut shared = source.utterances.iter().filter(known);
         if let Some(first) = shared.next() {
             let (count, all) = (1 + shared.count(), source.utterances.len());

@@ -39,10 +39,16 @@ impl<'a> Folders<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// Adds what a source holds.
-    pub(super) fn add(&mut self, source: &Source<'a>, heard: &[Heard], folders: &mut Folders<'a>) {
+    /// Adds what a source holds, of the utterances that are wanted.
+    pub(super) fn add(
+        &mut self,
+        source: &Source<'a>,
+        heard: &[Heard],
+        folders: &mut Folders<'a>,
+        wanted: impl Fn(&Utterance) -> bool,
+    ) {
         let heard = heard.iter().map(Some).chain(iter::repeat(None));
-        for (utterance, heard) in source.utterances.iter().zip(heard) {
+        for (utterance, heard) in source.utterances.iter().zip(heard).filter(|(utterance, _)| wanted(utterance)) {
             let place = Place { source: source.path, utterance };
             if let Some(digest) = heard.and_then(Heard::digest) {
                 self.content.entry(digest).or_insert(place);

@@ -8,10 +8,10 @@ use klang_ctc::required_frames;
 use klang_text::{Normaliser, Vocabulary};
 use klang_wav2vec2::ModelConfig;
 
-use crate::data::{Lists, read_unlabelled_each};
+use crate::data::{Lists, Transcripts, select_each};
 use crate::error::Result;
 use crate::model::{ModelSource, ModelSpec};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Source};
 
 pub use page::write_check_page;
 
@@ -87,14 +87,34 @@ pub(crate) fn sources(role: Role, lists: &Lists) -> impl Iterator<Item = Checked
     lists.iter().map(move |(path, utterances)| Checked { role, path, utterances })
 }
 
+/// Checks what a recipe for fine-tuning names, as its manifests list it: before some are drawn for dev, or for fewer minutes.
+///
+/// # Errors
+/// A manifest that cannot be read.
+pub(crate) fn check_fine_tuning(recipe: &Recipe, spec: &ModelSpec, settings: &CheckSettings<'_>) -> Result<Report> {
+    let data = &recipe.data;
+    let others = |sources: Vec<&Source>| -> Result<Lists> {
+        let one = |source| select_each(std::slice::from_ref(source), &Default::default(), Transcripts::Needed);
+        Ok(sources.into_iter().map(one).collect::<Result<Vec<Lists>>>()?.concat())
+    };
+    let train = select_each(&data.train, &data.select, Transcripts::Needed)?;
+    let (dev, tests) = (others(data.dev.iter().collect())?, others(data.test.values().collect())?);
+    let lists = [(Role::Train, &train), (Role::Dev, &dev), (Role::Test, &tests)];
+    let all: Vec<Checked<'_>> = lists.into_iter().flat_map(|(role, lists)| sources(role, lists)).collect();
+    let reader = SpecReader::new(spec)?;
+    let CheckSettings { listening, progress } = *settings;
+    let overlap = overlap_rule(recipe);
+    Ok(check(&all, &CheckOptions { labelled: true, listening, reader: &reader, overlap, progress }))
+}
+
 /// Checks what a recipe for pretraining names, before anything is cut.
 ///
 /// # Errors
 /// A manifest that cannot be read.
 pub fn check_pretraining(recipe: &Recipe, reader: &dyn Reader, settings: &CheckSettings<'_>) -> Result<Report> {
-    let train = read_unlabelled_each(&recipe.data.train, &recipe.data.select)?;
+    let train = select_each(&recipe.data.train, &recipe.data.select, Transcripts::Unused)?;
     let dev = match &recipe.data.dev {
-        Some(dev) => read_unlabelled_each(std::slice::from_ref(dev), &Default::default())?,
+        Some(dev) => select_each(std::slice::from_ref(dev), &Default::default(), Transcripts::Unused)?,
         None => Lists::new(),
     };
     let all: Vec<Checked<'_>> = sources(Role::Train, &train).chain(sources(Role::Dev, &dev)).collect();

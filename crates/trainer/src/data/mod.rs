@@ -97,7 +97,7 @@ impl Dataset {
 
 /// Whether utterances need a transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transcripts {
+pub(crate) enum Transcripts {
     /// Each must have one.
     Needed,
     /// They are passed over.
@@ -138,14 +138,6 @@ pub fn read_unlabelled(sources: &[Source], select: &Selection) -> Result<(Vec<Ut
     Ok((flat(lists), left_out))
 }
 
-/// As [`read_unlabelled`], manifest by manifest, and all of it: what cannot be used is still there.
-///
-/// # Errors
-/// As [`read_unlabelled`], but for audio.
-pub(crate) fn read_unlabelled_each(sources: &[Source], select: &Selection) -> Result<Lists> {
-    select_each(sources, select, Transcripts::Unused)
-}
-
 /// Utterances with their manifests.
 pub(crate) type Lists = Vec<(PathBuf, Vec<Utterance>)>;
 
@@ -167,7 +159,11 @@ fn read_each(
     Ok(lists)
 }
 
-fn select_each(sources: &[Source], select: &Selection, transcripts: Transcripts) -> Result<Lists> {
+/// The utterances that manifests list and selections keep, manifest by manifest, with what is known of them there.
+///
+/// # Errors
+/// A manifest that cannot be read, an utterance without a transcript that is needed, or a selection that leaves nothing.
+pub(crate) fn select_each(sources: &[Source], select: &Selection, transcripts: Transcripts) -> Result<Lists> {
     let mut all = Vec::new();
     let mut nothing = None;
     for source in sources {

@@ -6,11 +6,11 @@ mod start;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use klang_corpus::check::{check as check_corpus, overlap};
-use klang_corpus::{CheckOptions, Finding, Report, Role, Severity, Source as Checked};
+use klang_corpus::check::overlap;
+use klang_corpus::{Finding, Report, Role, Severity, Source as Checked};
 use klang_text::{Normaliser, Vocabulary};
 
-use crate::check::{CheckSettings, SpecReader, overlap_rule, sources};
+use crate::check::{CheckSettings, check_fine_tuning, overlap_rule, sources};
 use crate::data::{
     Dataset, Keep, LeftOut, Lists, OnBadAudio, SkippedAudio, allowed, encode, flat, read_sources_each, take_dev,
     take_minutes, unmatched,
@@ -68,23 +68,23 @@ impl Preparation {
         if let Some(folder) = &data.feature_cache_dir {
             try_feature_folder(folder)?;
         }
+        // What a check is to list must not end it.
+        let bad_audio = |rule| if check.is_some() { OnBadAudio::Skip } else { rule };
         let read_one = |source: &Source| -> Result<Lists> {
-            let (lists, _) = read_sources_each(std::slice::from_ref(source), &Default::default(), OnBadAudio::Error)?;
-            Ok(lists)
+            let one = std::slice::from_ref(source);
+            Ok(read_sources_each(one, &Default::default(), bad_audio(OnBadAudio::Error))?.0)
         };
-        let (lists, unreadable) = read_sources_each(&data.train, &data.select, data.on_bad_audio)?;
+        let (lists, unreadable) = read_sources_each(&data.train, &data.select, bad_audio(data.on_bad_audio))?;
         let dev_lists = data.dev.as_ref().map(read_one).transpose()?;
         let tests = data.test.iter().map(|(name, source)| Ok((name, read_one(source)?))).collect::<Result<Vec<_>>>()?;
         let unreadable: Vec<SkippedAudio> = unreadable
             .into_iter()
             .map(|LeftOut { id, line, why }| SkippedAudio { id, why: format!("line {line}: {why}") })
             .collect();
-        bad_at_start(recipe, &lists, &unreadable)?;
         if check.is_none() {
+            bad_at_start(recipe, &lists, &unreadable)?;
             refuse_overlap(recipe, &lists, &tests)?;
         }
-        // A check looks at them as they are listed, before some are drawn for dev.
-        let checked = check.map(|settings| (settings, lists.clone(), dev_lists.clone(), tests.clone()));
         let mut train = flat(lists);
         let dev = match dev_lists {
             Some(lists) => flat(lists),
@@ -136,21 +136,7 @@ impl Preparation {
             ));
         }
         describe(&mut notes, &spec.vocabulary, &train, &dev, &tests);
-        let report = match checked {
-            None => None,
-            Some((CheckSettings { listening, progress }, train, dev, tests)) => {
-                let dev = dev.unwrap_or_default();
-                let tests: Lists = tests.into_iter().flat_map(|(_, lists)| lists).collect();
-                let lists = [(Role::Train, &train), (Role::Dev, &dev), (Role::Test, &tests)];
-                let all: Vec<Checked<'_>> = lists.into_iter().flat_map(|(role, lists)| sources(role, lists)).collect();
-                let reader = SpecReader::new(&spec)?;
-                let (listening, overlap, progress) = (*listening, overlap_rule(recipe), *progress);
-                Some(check_corpus(
-                    &all,
-                    &CheckOptions { labelled: true, listening, reader: &reader, overlap, progress },
-                ))
-            }
-        };
+        let report = check.map(|settings| check_fine_tuning(recipe, &spec, settings)).transpose()?;
         Ok(Preparation { train, dev, tests, spec, notes, unreadable, start, report })
     }
 
