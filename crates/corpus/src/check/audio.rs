@@ -63,16 +63,16 @@ fn oddity(findings: &mut Findings, source: &Source<'_>, utterance: &Utterance, w
     let what = warning.to_string();
     match warning {
         Warning::Truncated { promised_frames, found_frames } => {
-            let lacking = missed.map(|rate| (promised_frames - found_frames) as f64 / f64::from(rate));
+            let lacking = missed.map(|rate| promised_frames.saturating_sub(*found_frames) as f64 / f64::from(rate));
             if let Some(lacking) =
                 lacking.filter(|&lacking| *promised_frames < NO_LENGTH && lacking > DURATION_TOLERANCE)
             {
                 let what = format!("{what}; {lacking:.2} s of what the transcript says are gone");
                 findings.error(Kind::Truncated, source, utterance, what);
-                findings.badness(lacking);
             } else {
                 findings.warning(Kind::Truncated, source, utterance, what);
             }
+            findings.badness(promised_frames.saturating_sub(*found_frames) as f64);
         }
         Warning::Clamped { .. } => findings.warning(Kind::Clipped, source, utterance, what),
         // Said by the times, in the manifest's terms.

@@ -154,7 +154,10 @@ impl fmt::Display for Finding {
             Severity::Warning => "warning",
         };
         let Finding { source, line, id, what, .. } = self;
-        write!(f, "{severity}: {}, line {line}, `{id}`: {what}", source.display())
+        match line {
+            0 => write!(f, "{severity}: {}, `{id}`: {what}", source.display()),
+            line => write!(f, "{severity}: {}, line {line}, `{id}`: {what}", source.display()),
+        }
     }
 }
 

@@ -121,7 +121,11 @@ fn tell(findings: &mut Findings, group: &[(&Source<'_>, &Utterance)], labelled: 
 }
 
 fn called(place: Place<'_>) -> String {
-    format!("`{}` ({}, line {})", place.utterance.id, place.source.display(), place.utterance.line)
+    let Utterance { id, line, .. } = place.utterance;
+    match line {
+        0 => format!("`{id}` ({})", place.source.display()),
+        line => format!("`{id}` ({}, line {line})", place.source.display()),
+    }
 }
 
 /// What a list shares with those before it: dev and tests with train, tests with dev, a split with the others given.

@@ -116,7 +116,8 @@ fn section(report: &Report, severity: Severity, kind: Kind, link: &mut dyn FnMut
     let mut section =
         format!("<h2 id=\"{}\">{} ({}){shown}</h2>\n", anchor(severity, kind), kind.title(), name(severity));
     for one in found.into_iter().take(WORST) {
-        let place = format!("{}, line {}", one.source.display(), one.line);
+        let line = if one.line > 0 { format!(", line {}", one.line) } else { String::new() };
+        let place = one.source.display().to_string() + &line;
         section += &format!(
             "<div class=\"found {}\">\n<p><b><bdi>{}</bdi></b> <span class=soft>{}</span></p>\n<p>{}</p>\n",
             name(severity),
