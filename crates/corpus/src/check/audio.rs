@@ -2,9 +2,9 @@
 
 use klang_audio::{Signal, Warning};
 
-use super::finding::{Findings, Kind};
+use super::finding::{Findings, Kind, Severity};
 use super::listen::{Heard, Samples};
-use super::{CheckOptions, Source};
+use super::{CheckOptions, Role, Source};
 use crate::Utterance;
 
 /// How far a manifest's duration may be from the file's own, in seconds; and how much a truncated file may lack.
@@ -28,7 +28,10 @@ pub(super) fn check(
     options: &CheckOptions<'_>,
 ) {
     if let Heard::Fault(kind, what) = heard {
-        findings.error(*kind, source, utterance, what);
+        // What a recipe's folder holds nobody has asked for by name: pretraining passes it over.
+        let is_passed_over = utterance.line == 0 && source.role != Role::Split;
+        let severity = if is_passed_over { Severity::Warning } else { Severity::Error };
+        findings.add(severity, *kind, source, utterance, what);
         return;
     }
     if let Some(duration) = utterance.duration

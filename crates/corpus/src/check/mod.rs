@@ -116,9 +116,9 @@ fn seconds(utterance: &Utterance, heard: &Heard) -> Option<f64> {
     heard.seconds(utterance).or(utterance.duration).filter(|seconds| seconds.is_finite() && *seconds > 0.0)
 }
 
-/// One finding for all that are missing: a manifest has durations or it has not.
+/// One finding for all that are missing: a manifest has durations or it has not, and a folder has none.
 fn missing_durations(findings: &mut Findings, source: &Source<'_>) {
-    let mut missing = source.utterances.iter().filter(|utterance| utterance.duration.is_none());
+    let mut missing = source.utterances.iter().filter(|utterance| utterance.duration.is_none() && utterance.line > 0);
     if let Some(first) = missing.next() {
         let what = match missing.count() {
             0 => "no duration; it has to be looked up in the file each time".to_owned(),

@@ -246,6 +246,17 @@ fn missing_durations_are_counted_in_one_finding_and_looked_up() {
 }
 
 #[test]
+fn what_a_folder_holds_beside_speech_is_passed_over_in_a_recipe() {
+    let folder = folder();
+    let one = [Utterance { line: 0, duration: None, ..utterance(&folder, "noise") }];
+    for (role, severity) in [(Role::Train, WARNING), (Role::Split, ERROR)] {
+        let found = listed(checked(&[(role, "recordings", &one)], |options| options.labelled = false));
+        assert!(found.len() == 1 && (found[0].0, found[0].1) == (severity, Kind::NotAudio), "{found:?}");
+        assert!(found[0].2.contains("recordings, `noise`: "), "{found:?}");
+    }
+}
+
+#[test]
 fn text_is_needed_unless_training_is_self_supervised() {
     let folder = folder();
     let without = Utterance { text: None, ..utterance(&folder, "a") };
