@@ -16,11 +16,17 @@ pub(super) struct Place<'a> {
     pub(super) utterance: &'a Utterance,
 }
 
+/// A file by its real folder and its name.
+type File<'a> = (PathBuf, &'a OsStr);
+
+/// From when to when, in seconds.
+type Stretch = [f64; 2];
+
 /// Audio that some lists hold.
 #[derive(Default)]
 pub(super) struct Known<'a> {
     content: HashMap<[u8; 16], Place<'a>>,
-    stretches: HashMap<(PathBuf, &'a OsStr), Vec<([f64; 2], Place<'a>)>>,
+    stretches: HashMap<File<'a>, Vec<(Stretch, Place<'a>)>>,
 }
 
 /// Real folders, each looked up once: one file may be named by several ways.
@@ -28,7 +34,7 @@ pub(super) struct Known<'a> {
 pub(super) struct Folders<'a>(HashMap<&'a Path, PathBuf>);
 
 impl<'a> Folders<'a> {
-    fn file(&mut self, path: &'a Path) -> (PathBuf, &'a OsStr) {
+    fn file(&mut self, path: &'a Path) -> File<'a> {
         let (folder, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
         let real = self.0.entry(folder).or_insert_with(|| {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -74,14 +80,14 @@ impl<'a> Known<'a> {
 }
 
 /// From when to when an utterance lasts in its file, in seconds.
-fn stretch(utterance: &Utterance) -> [f64; 2] {
+fn stretch(utterance: &Utterance) -> Stretch {
     // Without an offset the whole file is read, whatever the duration says.
     let Some(start) = utterance.offset else { return [0.0, f64::INFINITY] };
     [start, utterance.duration.map_or(f64::INFINITY, |duration| start + duration)]
 }
 
 /// Whether two stretches of a file share more than half of the shorter one: neighbours that were cut with some margin do not.
-fn overlap(one: [f64; 2], other: [f64; 2]) -> bool {
+fn overlap(one: Stretch, other: Stretch) -> bool {
     let shared = one[1].min(other[1]) - one[0].max(other[0]);
     let shorter = (one[1] - one[0]).min(other[1] - other[0]);
     shared > 0.0 && (shared.is_infinite() || shared > shorter / 2.0)
