@@ -21,7 +21,7 @@ statistics: {draws: 500}
 fn dir() -> Dir {
     let dir = Dir::with_recipe(2);
     dir.corpus("test.jsonl", &crate::harness::SENTENCES[4..]);
-    dir.write("recipe.yaml", recipe(4, "size: tiny", "test: {new: test.jsonl}", ""));
+    dir.write("recipe.yaml", recipe(4, "size: tiny", "test: {new: test.jsonl}\n  allow_overlap: true", ""));
     dir.write("experiment.yaml", EXPERIMENT);
     dir
 }

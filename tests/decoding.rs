@@ -233,7 +233,8 @@ fn what_cannot_be_decoded_or_tuned_is_refused_with_what_to_do() {
 #[test]
 fn a_runs_own_test_is_no_place_to_tune() {
     let dir = Dir::with_recipe(5);
-    let test = ["train", "recipe.yaml", "--run", "run", "--set", "data.test={new: test.jsonl}"];
+    let known = "data.allow_overlap=true";
+    let test = ["train", "recipe.yaml", "--run", "run", "--set", known, "--set", "data.test={new: test.jsonl}"];
     dir.write("test.jsonl", dir.bytes("dev.jsonl"));
     dir.klang(test).succeeds();
     dir.klang_on_cpu(["tune", "run", "test.jsonl"]).refused_with(2).says(&["test `new`", "dev"]);

@@ -9,7 +9,10 @@ use crate::harness::{Dir, recipe};
 fn with_kl_norm(norm: &str) -> Dir {
     let dir = Dir::with_recipe(1);
     let model = format!("norm: {{kind: kl_norm, {norm}}}");
-    dir.write("recipe.yaml", recipe(6, &model, "test: {unseen: dev.jsonl}", "learning_rate: 0.02"));
+    dir.write(
+        "recipe.yaml",
+        recipe(6, &model, "test: {unseen: dev.jsonl}\n  allow_overlap: true", "learning_rate: 0.02"),
+    );
     dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
     dir
 }

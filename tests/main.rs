@@ -1,6 +1,7 @@
 //! Drives the `klang` binary in temporary directories, as a person at a shell would: what is tested is exit codes, what
 //! stands on stdout and stderr, and the files that are left. One file a concern; `harness` holds what all need.
 
+mod bad_audio;
 mod check;
 mod compare;
 mod decoding;

@@ -4,11 +4,11 @@ use std::fs;
 
 use crate::harness::{Dir, recipe, start_and_kill, timeless};
 
-const UPDATES: u64 = 50;
+pub const UPDATES: u64 = 50;
 
 /// Everything random that a training has: augmentation, joining, masking, dropout, dropped layers, KL-Norm's noise; and
 /// updates of several batches, which an epoch's end cuts short.
-fn full_recipe() -> String {
+pub fn full_recipe() -> String {
     recipe(
         UPDATES,
         "norm: {kind: kl_norm, warmup: [0.0, 0.5]}",

@@ -17,11 +17,11 @@ const MODEL: [&str; 6] = [
 fn a_run_leaves_recipe_metrics_models_state_and_report() {
     let dir = Dir::with_recipe(5);
     let train = "mask: {time: {share: 0.5, length: 2}, channel: {share: 0.1, length: 2}}";
-    let data = "test: {other speaker: dev.jsonl}";
+    let data = "test: {known speaker: dev.jsonl}\n  allow_overlap: true";
     dir.write("recipe.yaml", recipe(5, "norm: {kind: kl_norm}", data, train));
     let finished = dir.klang(["train", "recipe.yaml", "--run", "runs/a", "--set", "train.clip=0.5"]).succeeds();
     finished
-        .prints(&["best dev WER", "other speaker", "run folder: runs/a"])
+        .prints(&["best dev WER", "known speaker", "run folder: runs/a"])
         .says(&["computing on cpu, 1 thread, fp32"]);
 
     assert_eq!(
@@ -41,7 +41,7 @@ fn a_run_leaves_recipe_metrics_models_state_and_report() {
         "and nothing unfinished"
     );
     // Dev serves as the test here, and the best model says the same of both.
-    let test = dir.text("runs/a/tests/other-speaker.hypotheses.jsonl");
+    let test = dir.text("runs/a/tests/known-speaker.hypotheses.jsonl");
     assert_eq!(test, dir.text("runs/a/dev.hypotheses.jsonl"));
     for folder in ["runs/a/best", "runs/a/last"] {
         assert_eq!(dir.names(folder), MODEL, "{folder}");
@@ -124,7 +124,7 @@ fn metrics(lines: &[Value]) {
     }
     let tests = of("test");
     assert_eq!(tests.len(), 1);
-    assert_eq!(tests[0]["name"], "other speaker");
+    assert_eq!(tests[0]["name"], "known speaker");
 }
 
 fn transformers_layout(dir: &Dir, folder: &str) {

@@ -7,7 +7,8 @@
 //!
 //! [`AudioReader`] reads a file bit by bit, and [`Segmenter`] cuts what it gives where nobody speaks.
 //!
-//! [`LogMel`] gives the spectra that pretraining takes its targets from, [`pauses`] where a long recording can be cut.
+//! [`LogMel`] gives the spectra that pretraining takes its targets from, [`pauses`] where a long recording can be cut,
+//! [`Signal`] whether one is clipped or silent.
 //! [`augment`] changes speed and adds noise in training; [`normalise`] gives the zero mean and unit variance that some
 //! checkpoints expect.
 
@@ -23,19 +24,21 @@ mod reader;
 mod resample;
 mod riff;
 mod segmenter;
+mod signal;
 mod stream;
 mod warning;
 mod wav;
 mod waveform;
 
 pub use error::Error;
-pub use load::{Decoded, Info, Segment, decode, load, probe};
+pub use load::{Decoded, Info, Segment, decode, decode_segment, load, probe};
 pub use log_mel::LogMel;
 pub use normalise::{Moments, normalise};
 pub use pauses::pauses;
 pub use reader::AudioReader;
 pub use resample::{resample, resampled_len};
 pub use segmenter::{Segmenter, SegmenterSettings, SpeechSegment};
+pub use signal::Signal;
 pub use warning::Warning;
 pub use wav::write_wav;
 pub use waveform::{MAX_SAMPLE_RATE, MAX_SAMPLES, MIN_SAMPLE_RATE, Waveform};

@@ -57,6 +57,14 @@ pub fn decode(path: &Path) -> Result<Decoded, Error> {
     read(path, None)
 }
 
+/// Reads a [`Segment`] of a file, or all of it, as [`decode`] does: at its own rate.
+///
+/// # Errors
+/// Those of [`decode`], and [`Error::Segment`] or [`Error::SegmentOutside`].
+pub fn decode_segment(path: &Path, segment: Option<Segment>) -> Result<Decoded, Error> {
+    read(path, segment)
+}
+
 /// Reads a file or a [`Segment`] of it, as [`decode`] does, and resamples it to `sample_rate` in Hz.
 ///
 /// The segment is cut at the file's own rate, to the nearest frame, before resampling: of n frames come

@@ -32,9 +32,9 @@ pub enum Command {
         after_help = "Examples:\n  klang prepare table my-corpus --out data/mine        # utterances.tsv: path, speaker, split, text\n  klang prepare librispeech LibriSpeech --out data/ls\n  klang prepare common-voice cv-corpus/tr --out data/tr\n  klang prepare kaldi data/train --out data/kaldi\n  klang prepare audiofolder recordings --out data/mine  # metadata.csv, or a .txt beside each audio file"
     )]
     Prepare(PrepareArguments),
-    /// Find all that can be known to be wrong before training; exit 2 and the list of it
+    /// Find all that can be known to be wrong with data or a recipe before training
     #[command(
-        after_help = "Examples:\n  klang check configs/digits.yaml\n  klang check configs/fsdd.yaml --set variables.held_out=george"
+        after_help = "Every utterance is decoded, on all cores. Errors, which --fix leaves out: files that are missing, empty, no audio, not to be decoded or truncated by more than 0.1 s; utterances that lie outside their file, are silent, have no text, an empty one, or one that CTC cannot fit into their frames (--model); an id twice in a list; the same audio with two texts; the same audio in two lists. Warnings, which stay: clipped, nearly silent, damaged, recorded below the model's rate, another duration than the file's, an improbable pace, characters that the model lacks (--model), the same audio twice with the same text, speakers and sentences that two lists share.\n\nIn a recipe, a test that shares audio or speakers with train is an error unless data.allow_overlap says that it is meant so; empty texts and texts that do not fit are warnings, since training passes them over.\n\nExit codes: 0 no errors, 1 manifests with errors, 2 a recipe with errors.\n\nExamples:\n  klang check configs/digits.yaml\n  klang check configs/fsdd.yaml --set variables.held_out=george\n  klang check train.jsonl dev.jsonl test.jsonl --html check.html\n  klang check mine.tsv --model runs/mine --fix clean"
     )]
     Check(CheckArguments),
     /// Train from a recipe
@@ -201,8 +201,34 @@ pub struct RecipeArguments {
 
 #[derive(Debug, Args)]
 pub struct CheckArguments {
-    #[command(flatten)]
-    pub recipe: RecipeArguments,
+    /// A recipe (.yaml); or manifests (JSON lines, CSV, TSV) and folders with audio, each a split of its own
+    #[arg(required = true, value_name = "RECIPE|MANIFEST")]
+    pub inputs: Vec<PathBuf>,
+    /// Change a value of the recipe: a dotted key and a YAML value; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Of manifests: the model whose vocabulary, frames and sample rate they are held against
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// The language of a model that has several (MMS)
+    #[arg(long, value_name = "CODE", requires = "model")]
+    pub language: Option<String>,
+    /// Look at the files' headers only, and decode nothing: faster, and blind to silence, clipping, damage, and copies of files
+    #[arg(long)]
+    pub quick: bool,
+    /// Print one JSON object with every finding instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// Also write a page with the worst utterances, to listen to
+    #[arg(long, value_name = "PAGE")]
+    pub html: Option<PathBuf>,
+    /// Of manifests: write them without the utterances that have errors, as OUT/NAME.jsonl (of a single one also OUT.jsonl),
+    /// and beside each what was left out and why, as NAME.left-out.jsonl
+    #[arg(long, value_name = "OUT")]
+    pub fix: Option<PathBuf>,
+    /// Replace what --fix wrote before; the manifests that are checked are never replaced
+    #[arg(long, requires = "fix")]
+    pub overwrite: bool,
 }
 
 #[derive(Debug, Args)]

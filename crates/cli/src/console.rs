@@ -1,6 +1,8 @@
 //! How a training or an evaluation looks while it runs: bars on a terminal, lines elsewhere.
 
 use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -152,6 +154,41 @@ impl Observer for Console {
                 ));
             }
         }
+    }
+}
+
+/// Utterances that a check has listened to.
+pub struct Listened {
+    bar: Option<ProgressBar>,
+    count: AtomicUsize,
+    said: Mutex<Instant>,
+}
+
+impl Listened {
+    pub fn new() -> Listened {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{pos} utterances listened to, {per_sec}, {elapsed}");
+            ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Listened { bar, count: AtomicUsize::new(0), said: Mutex::new(Instant::now()) }
+    }
+
+    /// One more, from any thread.
+    pub fn one(&self) {
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        } else if let Ok(mut said) = self.said.try_lock()
+            && said.elapsed() >= EVERY
+        {
+            eprintln!("{count} utterances listened to");
+            *said = Instant::now();
+        }
+    }
+
+    /// No more of them.
+    pub fn end(&self) {
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
     }
 }
 

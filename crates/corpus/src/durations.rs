@@ -1,77 +1,83 @@
 //! Durations from the audio files' own headers, on all cores.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::Utterance;
+use klang_audio::Warning;
+
+use crate::check::{Kind, fault_kind};
+use crate::{Utterance, parallel};
 
 /// What one file's header says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
     /// Seconds of audio in the file.
     pub duration: f64,
+    /// Samples per second, Hz.
+    pub rate: u32,
     /// What is odd about the file, though it can be read.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
+}
+
+/// Why a file cannot be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// What is wrong.
+    pub kind: Kind,
+    /// In words, naming the file.
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
 }
 
 /// What is wrong with a file that can be told without opening it: missing, no file, or empty.
-pub(crate) fn fault(path: &Path) -> Option<String> {
-    match fs::metadata(path) {
-        Err(error) => Some(format!("{}: {error}", path.display())),
-        Ok(metadata) if !metadata.is_file() => Some(format!("{}: no regular file", path.display())),
-        Ok(metadata) if metadata.len() == 0 => Some(format!("{}: an empty file (0 bytes)", path.display())),
-        Ok(_) => None,
-    }
+pub(crate) fn fault(path: &Path) -> Option<Fault> {
+    let (kind, what) = match fs::metadata(path) {
+        Err(error) => (Kind::Missing, error.to_string()),
+        Ok(metadata) if !metadata.is_file() => (Kind::NotAudio, "no regular file".to_owned()),
+        Ok(metadata) if metadata.len() == 0 => (Kind::Empty, "an empty file (0 bytes)".to_owned()),
+        Ok(_) => return None,
+    };
+    Some(Fault { kind, what: format!("{}: {what}", path.display()) })
 }
 
 /// Looks at one file's header.
 ///
 /// # Errors
 /// Why the file cannot be used, naming it.
-pub fn probe(path: &Path) -> Result<Probe, String> {
+pub fn probe(path: &Path) -> Result<Probe, Fault> {
     if let Some(fault) = fault(path) {
         return Err(fault);
     }
-    let info = klang_audio::probe(path).map_err(|error| {
-        let chain = chain(&error);
-        let name = path.display().to_string();
-        if chain.contains(&name) { chain } else { format!("{name}: {chain}") }
-    })?;
+    let info =
+        klang_audio::probe(path).map_err(|error| Fault { kind: fault_kind(&error), what: named(path, &error) })?;
     if !(info.duration.is_finite() && info.duration > 0.0) {
-        return Err(format!("{}: no samples", path.display()));
+        return Err(Fault { kind: Kind::Empty, what: format!("{}: no samples", path.display()) });
     }
-    let warnings = info.warnings.iter().map(|warning| warning.to_string()).collect();
-    Ok(Probe { duration: info.duration, warnings })
+    Ok(Probe { duration: info.duration, rate: info.sample_rate, warnings: info.warnings })
 }
 
 /// Probes every file that `utterances` refer to, each once.
-pub fn probe_all<'a>(utterances: impl IntoIterator<Item = &'a Utterance>) -> HashMap<PathBuf, Result<Probe, String>> {
+pub fn probe_all<'a>(utterances: impl IntoIterator<Item = &'a Utterance>) -> HashMap<PathBuf, Result<Probe, Fault>> {
     let mut paths: Vec<&Path> = utterances.into_iter().map(|utterance| utterance.audio.as_path()).collect();
     paths.sort();
     paths.dedup();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(paths.len().max(1));
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-            done.push((path.to_path_buf(), probe(path)));
-        }
-        done
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut all: HashMap<PathBuf, Result<Probe, String>> = work().into_iter().collect();
-        for worker in workers {
-            all.extend(worker.join().unwrap_or_default());
-        }
-        // A decoder that panicked took its worker's results with it; say so rather than lose the files.
-        for path in &paths {
-            all.entry(path.to_path_buf()).or_insert_with(|| Err(format!("{}: the decoder failed", path.display())));
-        }
-        all
-    })
+    let gone =
+        |path: &Path| Err(Fault { kind: Kind::Unreadable, what: format!("{}: the decoder failed", path.display()) });
+    let probes = parallel::map(&paths, |path| probe(path));
+    paths.iter().zip(probes).map(|(path, probe)| (path.to_path_buf(), probe.unwrap_or_else(|| gone(path)))).collect()
+}
+
+/// An error with its causes, naming the file it is about.
+pub(crate) fn named(path: &Path, error: &klang_audio::Error) -> String {
+    let (chain, name) = (chain(error), path.display().to_string());
+    if chain.contains(&name) { chain } else { format!("{name}: {chain}") }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -205,6 +205,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A file that is not to be written.
+    #[error("{}: {what}", path.display())]
+    Target {
+        /// The file.
+        path: PathBuf,
+        /// Why not, and what to do.
+        what: String,
+    },
     /// A transcript file of another tool.
     #[error(transparent)]
     Text(#[from] klang_text::Error),

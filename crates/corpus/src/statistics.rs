@@ -57,12 +57,17 @@ pub struct Speaker {
 impl Statistics {
     /// Counts `utterances`; durations that are not positive are as good as unknown.
     pub fn of(utterances: &[Utterance]) -> Statistics {
+        Statistics::by(utterances, |place| utterances[place].duration)
+    }
+
+    /// As [`Statistics::of`], with durations in seconds of whoever knows better, by place.
+    pub(crate) fn by(utterances: &[Utterance], duration: impl Fn(usize) -> Option<f64>) -> Statistics {
         let mut statistics = Statistics { utterances: utterances.len(), ..Statistics::default() };
         let mut durations = Vec::new();
         let mut sentences = std::collections::BTreeSet::new();
         let (mut paced_characters, mut paced_seconds) = (0, 0.0);
-        for utterance in utterances {
-            let seconds = utterance.duration.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        for (place, utterance) in utterances.iter().enumerate() {
+            let seconds = duration(place).filter(|seconds| seconds.is_finite() && *seconds > 0.0);
             durations.extend(seconds);
             match &utterance.speaker {
                 Some(name) => {

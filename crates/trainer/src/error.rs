@@ -106,6 +106,25 @@ pub enum Error {
         /// The audio crate's message, which names the file.
         source: klang_audio::Error,
     },
+    /// More audio of a data set cannot be read than a run is to go on without.
+    #[error(
+        "{set}: the audio of {count} of {utterances} utterances cannot be read, and at most {allowed} are skipped (data.bad_audio_limit: {limit}). \
+         Mend or leave them out (klang check lists them), or raise the limit; the last: {why}"
+    )]
+    TooMuchBadAudio {
+        /// The data set.
+        set: String,
+        /// Utterances that cannot be read so far.
+        count: usize,
+        /// Utterances of the set.
+        utterances: usize,
+        /// How many may be skipped.
+        allowed: usize,
+        /// The recipe's share.
+        limit: f64,
+        /// What is wrong with the last, naming its file.
+        why: String,
+    },
     /// A manifest or selection.
     #[error(transparent)]
     Corpus(#[from] klang_corpus::Error),

@@ -87,10 +87,11 @@ pub fn evaluate(
     for batch in Loader::start(plan_in_order(&data.items, &data.condition, options.batch_seconds), settings) {
         let batch = batch?;
         oddities.say(&batch.warnings, observer);
+        settings.bad_audio.note(&data.name, data.items.len(), &batch.skipped, observer)?;
         let (batch, short) = split_short(batch, model.spec.config.minimum_samples() as usize);
         for row in &short {
-            // Too short for one frame: nothing can be read from it, and its words count as deleted.
-            behaviour.infeasible += 1;
+            // Too short for one frame, or not to be read at all: nothing can be heard in it, and its words count as deleted.
+            behaviour.infeasible += u64::from(!row.samples.is_empty());
             pairs.push(pair(&row.items[0], String::new()));
             decoded.push(pair(&row.items[0], String::new()));
         }
@@ -219,8 +220,9 @@ fn pair(item: &Item, hypothesis: String) -> Pair {
 
 /// Parts a batch from its rows that are too short for one frame.
 pub(crate) fn split_short(batch: LoadedBatch, minimum: usize) -> (LoadedBatch, Vec<LoadedRow>) {
-    let (rows, short) = batch.rows.into_iter().partition(|row| row.samples.len() >= minimum);
-    (LoadedBatch { rows, warnings: batch.warnings }, short)
+    let LoadedBatch { rows, warnings, skipped } = batch;
+    let (rows, short) = rows.into_iter().partition(|row| row.samples.len() >= minimum);
+    (LoadedBatch { rows, warnings, skipped }, short)
 }
 
 /// JSON has no NaN and no infinity; both are written as null, and read as NaN.

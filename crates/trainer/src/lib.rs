@@ -7,6 +7,7 @@
 
 mod assembly;
 mod batched;
+mod check;
 mod compare;
 mod data;
 mod decode;
@@ -40,13 +41,14 @@ mod training;
 mod transcribe;
 mod windows;
 
+pub use check::{CheckSettings, SpecReader, check_pretraining, write_check_page};
 pub use compare::{
     Arm, ArmRates, Budget, CompareEvent, CompareSettings, Cost, Difference, Experiment, Interval, Learning,
     LearningPoint, Missing, Results, Scored, Search, Try, compare, planned_runs,
 };
 pub use data::{
-    AudioCache, Augmentation, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, RowPlan, encode,
-    read_sources,
+    AudioCache, Augmentation, BadAudio, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, OnBadAudio,
+    RowPlan, SkippedAudio, encode, read_sources,
 };
 pub use decode::{
     AlignedLine, AlignedRecording, AlignedTranscript, Calibration, DECODING, DecodeMethod, DecodeSettings, Decoded,

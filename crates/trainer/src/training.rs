@@ -7,13 +7,13 @@ use std::time::Instant;
 use klang_text::Score;
 use tch::Tensor;
 
-use crate::data::{AudioCache, EpochPlan, Item, LoadedBatch, Loader, LoaderSettings};
+use crate::data::{AudioCache, BadAudio, EpochPlan, Item, LoadedBatch, Loader, LoaderSettings, OnBadAudio};
 use crate::device::{Compute, peak_mib};
 use crate::error::Result;
 use crate::event::{Event, Observer, Oddities, Regulariser, UpdateReport};
 use crate::model::AudioSpec;
 use crate::recipe::Recipe;
-use crate::run::{DataLine, MetricsLine, Progress, RunFolder, write_report};
+use crate::run::{DataLine, MetricsLine, Progress, RunFolder, read_metrics, write_report};
 use crate::sites::SiteRate;
 
 /// Whether a run folder is new or goes on.
@@ -130,18 +130,28 @@ pub struct Training<'a> {
 
 impl<'a> Training<'a> {
     /// A training that has come as far as `progress` says.
-    pub fn new(recipe: &'a Recipe, run: &'a RunFolder, audio: AudioSpec, progress: Progress) -> Training<'a> {
+    ///
+    /// # Errors
+    /// Metrics that cannot be read.
+    pub fn new(recipe: &'a Recipe, run: &'a RunFolder, audio: AudioSpec, progress: Progress) -> Result<Training<'a>> {
         let cache = AudioCache::new(recipe.data.cache_mib);
-        Training {
+        let bad_audio = match recipe.data.on_bad_audio {
+            OnBadAudio::Error => BadAudio::refused(),
+            OnBadAudio::Skip => {
+                let before = if run.metrics().exists() { read_metrics(&run.metrics())? } else { Vec::new() };
+                BadAudio::skipped(recipe.data.bad_audio_limit, run.metrics(), &before)
+            }
+        };
+        Ok(Training {
             recipe,
             run,
-            loading: LoaderSettings { audio, workers: recipe.data.workers, cache },
+            loading: LoaderSettings { audio, workers: recipe.data.workers, cache, bad_audio },
             begun: progress.update,
             progress,
             clock: Instant::now(),
             oddities: Oddities::default(),
             reports: Vec::new(),
-        }
+        })
     }
 
     /// Says where a resumed run goes on.
@@ -192,12 +202,17 @@ impl<'a> Training<'a> {
             Loader::start(plans.split_off(plans.len().min(self.progress.batches as usize)), &self.loading);
         while self.progress.update < train.updates && !self.progress.finished {
             let waited = Instant::now();
-            let loaded = batches.by_ref().take(train.accumulate).collect::<Result<Vec<LoadedBatch>>>()?;
+            let mut loaded = batches.by_ref().take(train.accumulate).collect::<Result<Vec<LoadedBatch>>>()?;
             let waited = waited.elapsed().as_secs_f64();
             if loaded.is_empty() {
                 break;
             }
-            loaded.iter().for_each(|batch| self.oddities.say(&batch.warnings, observer));
+            self.loading.bad_audio.at(self.progress.update + 1);
+            for batch in &mut loaded {
+                self.oddities.say(&batch.warnings, observer);
+                self.loading.bad_audio.note("train", task.items().len(), &batch.skipped, observer)?;
+                batch.drop_unread();
+            }
             let used = loaded.len() as u64;
             let report = task.update(self.progress.update, loaded, observer)?;
             let report = UpdateReport { epoch, waited_seconds: waited, seconds: report.seconds + waited, ..report };
@@ -225,6 +240,7 @@ impl<'a> Training<'a> {
 
     /// Judges the model, keeps the best one, saves the state.
     fn evaluate<T: Task>(&mut self, task: &mut T, observer: &mut dyn Observer) -> Result<()> {
+        self.loading.bad_audio.at(self.progress.update);
         let evaluation = task.evaluate(observer)?;
         let result = task.result(&evaluation);
         let best = self.progress.best.is_none_or(|best| result < best);

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use klang_corpus::{Manifest, Utterance};
 use klang_text::Normaliser;
 use klang_trainer::{
-    AlignedTranscript, AudioCache, DecodeSettings, Decoder, Keep, LoaderSettings, Recogniser, Source, Suspicion,
-    TimedWord, align_transcripts, encode, read_sources, worst_first,
+    AlignedTranscript, AudioCache, BadAudio, DecodeSettings, Decoder, Keep, LoaderSettings, Recogniser, Source,
+    Suspicion, TimedWord, align_transcripts, encode, read_sources, worst_first,
 };
 use klang_transcript::{Format, Segment, Transcript, Word, render};
 use serde_json::json;
@@ -66,7 +66,8 @@ fn manifest(arguments: &AlignArguments, model: &Recogniser, decoder: &Decoder) -
     let normaliser = Normaliser::new(&spec.text)?;
     let rate = spec.audio.sampling_rate;
     let data = encode("align", utterances, &normaliser, &spec.vocabulary, &spec.config, rate, Keep::All);
-    let loading = LoaderSettings { audio: spec.audio, workers: 2, cache: AudioCache::new(0) };
+    let loading =
+        LoaderSettings { audio: spec.audio, workers: 2, cache: AudioCache::new(0), bad_audio: BadAudio::refused() };
     let aligned = align_transcripts(model, &data, &loading, decoder, &mut Console::new())?;
     let lines: String = aligned.iter().map(|one| line(one, of.get(&one.id)) + "\n").collect();
     output::write(&arguments.out.join("alignments.jsonl"), lines.as_bytes())?;

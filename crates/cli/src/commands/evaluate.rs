@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use klang_text::Normaliser;
 use klang_trainer::{
-    AudioCache, DecodeMethod, DecodedScore, Decoder, EvaluateOptions, Evaluation, Keep, LoaderSettings, Recogniser,
-    Source, encode, evaluate, read_sources, write_hypotheses,
+    AudioCache, BadAudio, DecodeMethod, DecodedScore, Decoder, EvaluateOptions, Evaluation, Keep, LoaderSettings,
+    Recogniser, Source, encode, evaluate, read_sources, write_hypotheses,
 };
 use serde_json::{Map, Value};
 
@@ -29,7 +29,12 @@ pub fn run(arguments: &EvaluateArguments) -> Result<Ending> {
         DecodeMethod::Beam => Some(output::decoder(reading, &model.spec)?),
     };
     let normaliser = Normaliser::new(&model.spec.text)?;
-    let settings = LoaderSettings { audio: model.spec.audio, workers: 2, cache: AudioCache::new(0) };
+    let settings = LoaderSettings {
+        audio: model.spec.audio,
+        workers: 2,
+        cache: AudioCache::new(0),
+        bad_audio: BadAudio::refused(),
+    };
     let mut scores = Map::new();
     for (name, manifest) in names.iter().zip(&arguments.manifest) {
         let utterances = read_sources(&[Source::Whole(manifest.clone())], &Default::default())?;

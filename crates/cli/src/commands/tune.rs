@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use klang_text::{Normaliser, Score};
 use klang_trainer::{
-    AudioCache, ChooseBy, DecodeMethod, DecodeSettings, Keep, LEAST_WORDS, LoaderSettings, Recogniser, RunFolder,
-    Source, TunedDecoding, encode, read_sources, tune_decoding,
+    AudioCache, BadAudio, ChooseBy, DecodeMethod, DecodeSettings, Keep, LEAST_WORDS, LoaderSettings, Recogniser,
+    RunFolder, Source, TunedDecoding, encode, read_sources, tune_decoding,
 };
 
 use crate::Ending;
@@ -37,7 +37,8 @@ pub fn run(arguments: &TuneArguments) -> Result<Ending> {
     let utterances = read_sources(&[Source::Whole(arguments.manifest.clone())], &Default::default())?;
     let (spec, rate) = (&model.spec, model.spec.audio.sampling_rate);
     let data = encode("dev", utterances, &normaliser, &spec.vocabulary, &spec.config, rate, Keep::All);
-    let loading = LoaderSettings { audio: spec.audio, workers: 2, cache: AudioCache::new(0) };
+    let loading =
+        LoaderSettings { audio: spec.audio, workers: 2, cache: AudioCache::new(0), bad_audio: BadAudio::refused() };
     let choose_by = match arguments.by {
         TuneBy::Wer => ChooseBy::Wer,
         TuneBy::Cer => ChooseBy::Cer,

@@ -14,6 +14,12 @@ use crate::{Error, Utterance, files};
 /// # Errors
 /// When two lines have one id, naming both.
 pub(crate) fn fill(path: &Path, utterances: &mut [Utterance]) -> Result<(), Error> {
+    derive(path, utterances);
+    unique(path, utterances)
+}
+
+/// The first half of [`fill`]: no id is empty, though two may be the same.
+pub(super) fn derive(path: &Path, utterances: &mut [Utterance]) {
     let missing: Vec<usize> = utterances
         .iter()
         .enumerate()
@@ -39,12 +45,11 @@ pub(crate) fn fill(path: &Path, utterances: &mut [Utterance]) -> Result<(), Erro
                 }
             }
         }
-        // What is still open shares its path and offset with another line: the check below names both.
+        // What is still open shares its path and offset with another line: a check for uniqueness names both.
         for utterance in utterances.iter_mut().filter(|utterance| utterance.id.is_empty()) {
             utterance.id = by_path(folder, utterance);
         }
     }
-    unique(path, utterances)
 }
 
 fn by_stem(_: &Path, utterance: &Utterance) -> String {
@@ -67,7 +72,8 @@ fn with_offset(name: String, utterance: &Utterance) -> String {
     }
 }
 
-fn unique(path: &Path, utterances: &[Utterance]) -> Result<(), Error> {
+/// Checks that no two utterances have one id.
+pub(super) fn unique(path: &Path, utterances: &[Utterance]) -> Result<(), Error> {
     let mut lines: HashMap<&str, usize> = HashMap::with_capacity(utterances.len());
     for utterance in utterances {
         if let Some(first) = lines.insert(&utterance.id, utterance.line) {

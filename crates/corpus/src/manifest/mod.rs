@@ -30,6 +30,7 @@ use crate::utterance::FIELDS;
 use crate::{Error, Utterance, files};
 
 pub(crate) use ids::fill as fill_ids;
+pub use paths::RelativePaths;
 
 /// The accepted names of the audio field, in order of preference.
 const AUDIO: [&str; 3] = ["audio", "audio_filepath", "path"];
@@ -51,6 +52,16 @@ impl Manifest {
     /// When the file cannot be read, a line is malformed, too long or not UTF-8, a line has no audio
     /// field or a value of the wrong type, two lines have one id, or there is no utterance.
     pub fn read(path: &Path) -> Result<Manifest, Error> {
+        let manifest = Manifest::read_unchecked(path)?;
+        ids::unique(path, &manifest.utterances)?;
+        Ok(manifest)
+    }
+
+    /// As [`Manifest::read`], for whoever lists what is wrong: two lines may have one id.
+    ///
+    /// # Errors
+    /// As [`Manifest::read`], but for that.
+    pub fn read_unchecked(path: &Path) -> Result<Manifest, Error> {
         let folder = files::folder_of(path);
         let mut utterances = Vec::new();
         rows::read(path, &mut |row| {
@@ -60,7 +71,7 @@ impl Manifest {
         if utterances.is_empty() {
             return Err(Error::Empty { path: path.to_path_buf() });
         }
-        fill_ids(path, &mut utterances)?;
+        ids::derive(path, &mut utterances);
         Ok(Manifest { path: path.to_path_buf(), utterances })
     }
 
@@ -95,7 +106,7 @@ impl Manifest {
 
 /// What [`Manifest::write`] writes to `path`.
 pub(crate) fn to_json_lines(path: &Path, utterances: &[Utterance]) -> Result<Vec<u8>, Error> {
-    let mut paths = paths::Relative::to(files::folder_of(path))?;
+    let mut paths = RelativePaths::to(files::folder_of(path))?;
     let mut bytes = Vec::new();
     for utterance in utterances {
         let unwritable = |what: String| Error::Unwritable { id: utterance.id.clone(), what };

@@ -7,21 +7,25 @@ use std::path::{Component, Path, PathBuf};
 use crate::Error;
 
 /// Turns paths into ones that start at a folder.
-pub(super) struct Relative {
+#[derive(Debug)]
+pub struct RelativePaths {
     folder: PathBuf,
     /// Folders of audio files, resolved once.
     resolved: HashMap<PathBuf, PathBuf>,
 }
 
-impl Relative {
+impl RelativePaths {
     /// Paths that start at `folder`, which must exist: links are resolved, since `..` goes by the real folders.
-    pub(super) fn to(folder: &Path) -> Result<Relative, Error> {
+    ///
+    /// # Errors
+    /// When there is no such folder.
+    pub fn to(folder: &Path) -> Result<RelativePaths, Error> {
         let folder = fs::canonicalize(folder).map_err(|error| Error::io("write to", folder, error))?;
-        Ok(Relative { folder, resolved: HashMap::new() })
+        Ok(RelativePaths { folder, resolved: HashMap::new() })
     }
 
     /// `path` from the folder; absolute where the two share nothing but the root.
-    pub(super) fn of(&mut self, path: &Path) -> PathBuf {
+    pub fn of(&mut self, path: &Path) -> PathBuf {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return path.to_path_buf();
         };

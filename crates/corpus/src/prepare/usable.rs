@@ -19,17 +19,18 @@ pub(super) fn keep(parts: &mut [Part], probe: bool, left_out: &mut Vec<String>, 
     for (_, utterances) in parts {
         utterances.retain_mut(|utterance| {
             let fault = match probes.get(&utterance.audio) {
-                Some(Err(fault)) => Some(fault.clone()),
+                Some(Err(fault)) => Some(fault.to_string()),
                 Some(Ok(found)) => {
                     if !found.warnings.is_empty() && named.insert(utterance.audio.clone()) {
-                        odd.push(format!("{}: {}", utterance.audio.display(), found.warnings.join(", ")));
+                        let warnings: Vec<String> = found.warnings.iter().map(ToString::to_string).collect();
+                        odd.push(format!("{}: {}", utterance.audio.display(), warnings.join(", ")));
                     }
                     let rest = found.duration - utterance.offset.unwrap_or(0.0);
                     utterance.duration = utterance.duration.or(Some(rest));
                     let ended = || format!("{} ends before `{}` starts", utterance.audio.display(), utterance.id);
                     (rest <= 0.0).then(ended)
                 }
-                None => durations::fault(&utterance.audio),
+                None => durations::fault(&utterance.audio).map(|fault| fault.to_string()),
             };
             left_out.extend(fault.clone());
             fault.is_none()

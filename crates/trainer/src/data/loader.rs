@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use klang_audio::{Segment, Warning, Waveform, normalise};
 use klang_wav2vec2::{ModelConfig, WaveformBatch};
 
-use super::{BatchPlan, Item, RowPlan};
+use super::{BadAudio, BatchPlan, Item, RowPlan, SkippedAudio};
 use crate::error::{Error, Result};
 use crate::model::AudioSpec;
 
@@ -22,6 +22,8 @@ pub struct LoaderSettings {
     pub workers: usize,
     /// Decoded audio kept between epochs.
     pub cache: Arc<AudioCache>,
+    /// What becomes of audio that cannot be read.
+    pub bad_audio: Arc<BadAudio>,
 }
 
 /// Decoded audio at the model's rate, by utterance id, up to a number of bytes; the rest is decoded again.
@@ -56,7 +58,7 @@ impl AudioCache {
 pub struct LoadedRow {
     /// The utterance, or those joined, in their order.
     pub items: Vec<Arc<Item>>,
-    /// Samples at the model's rate, changed and normalised.
+    /// Samples at the model's rate, changed and normalised; none where none of the row could be read.
     pub samples: Vec<f32>,
 }
 
@@ -85,15 +87,22 @@ impl LoadedRow {
 }
 
 /// One batch, ready.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LoadedBatch {
     /// In the order planned.
     pub rows: Vec<LoadedRow>,
     /// What is odd about their files, each said once by the reader: (id, warning).
     pub warnings: Vec<(String, Warning)>,
+    /// Utterances that could not be read: those joined with others are left out of their row, the others' rows have no samples.
+    pub skipped: Vec<SkippedAudio>,
 }
 
 impl LoadedBatch {
+    /// Without the rows of which nothing could be read.
+    pub fn drop_unread(&mut self) {
+        self.rows.retain(|row| !row.samples.is_empty());
+    }
+
     /// The padded tensor.
     ///
     /// # Errors
@@ -128,9 +137,13 @@ impl LoadedBatch {
             done += row.samples.len();
             parts[part].push(row);
         }
-        let mut warnings = Some(self.warnings);
+        let mut said = Some((self.warnings, self.skipped));
         let parts = parts.into_iter().filter(|rows| !rows.is_empty());
-        parts.map(|rows| LoadedBatch { rows, warnings: warnings.take().unwrap_or_default() }).collect()
+        let part = |rows| {
+            let (warnings, skipped) = said.take().unwrap_or_default();
+            LoadedBatch { rows, warnings, skipped }
+        };
+        parts.map(part).collect()
     }
 
     /// The utterances' ids.
@@ -233,19 +246,29 @@ fn guarded(plan: &BatchPlan, settings: &LoaderSettings) -> Result<LoadedBatch> {
 }
 
 fn load(plan: &BatchPlan, settings: &LoaderSettings) -> Result<LoadedBatch> {
-    let mut batch = LoadedBatch { rows: Vec::with_capacity(plan.rows.len()), warnings: Vec::new() };
+    let mut batch =
+        LoadedBatch { rows: Vec::with_capacity(plan.rows.len()), warnings: Vec::new(), skipped: Vec::new() };
     for row in &plan.rows {
-        let loaded = load_row(row, settings, &mut batch.warnings)?;
+        let loaded = load_row(row, settings, &mut batch)?;
         batch.rows.push(loaded);
     }
     Ok(batch)
 }
 
-fn load_row(row: &RowPlan, settings: &LoaderSettings, warnings: &mut Vec<(String, Warning)>) -> Result<LoadedRow> {
+fn load_row(row: &RowPlan, settings: &LoaderSettings, batch: &mut LoadedBatch) -> Result<LoadedRow> {
     let mut samples = Vec::new();
+    let mut items = Vec::with_capacity(row.parts.len());
     for (item, change) in &row.parts {
-        let (waveform, odd) = read(item, settings)?;
-        warnings.extend(odd.into_iter().map(|warning| (item.utterance.id.clone(), warning)));
+        let (waveform, odd) = match read(item, settings) {
+            Ok(read) => read,
+            Err(Error::Audio { id, source }) if settings.bad_audio.is_skipped() => {
+                batch.skipped.push(SkippedAudio { id, why: source.to_string() });
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        items.push(item.clone());
+        batch.warnings.extend(odd.into_iter().map(|warning| (item.utterance.id.clone(), warning)));
         let mut part = change.apply(waveform, &item.utterance.id)?;
         if row.parts.len() > 1 {
             let power = part.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>() / part.len().max(1) as f64;
@@ -258,10 +281,13 @@ fn load_row(row: &RowPlan, settings: &LoaderSettings, warnings: &mut Vec<(String
             samples.extend(part);
         }
     }
-    if settings.audio.do_normalize {
+    if settings.audio.do_normalize && !samples.is_empty() {
         normalise(&mut samples);
     }
-    Ok(LoadedRow { items: row.parts.iter().map(|(item, _)| item.clone()).collect(), samples })
+    if items.is_empty() {
+        items.extend(row.parts.iter().map(|(item, _)| item.clone()));
+    }
+    Ok(LoadedRow { items, samples })
 }
 
 fn read(item: &Item, settings: &LoaderSettings) -> Result<(Waveform, Vec<Warning>)> {
@@ -302,6 +328,7 @@ mod tests {
             audio: AudioSpec { do_normalize: false, ..AudioSpec::default() },
             workers,
             cache: AudioCache::new(mib),
+            bad_audio: BadAudio::refused(),
         }
     }
 
@@ -349,6 +376,7 @@ mod tests {
                 .map(|&length| LoadedRow { items: vec![item.clone()], samples: vec![0.0; length] })
                 .collect(),
             warnings: Vec::new(),
+            skipped: Vec::new(),
         };
         let cut = |rows: &[usize], count| -> Vec<Vec<usize>> {
             let lengths = |part: LoadedBatch| part.rows.iter().map(|row| row.samples.len()).collect();
@@ -376,6 +404,41 @@ mod tests {
         std::fs::remove_file(&items[0].utterance.audio).unwrap();
         let second = Loader::start(plans(&items), &settings).next().unwrap().unwrap();
         assert_eq!(first.rows[0].samples, second.rows[0].samples);
+    }
+
+    #[test]
+    fn skipped_audio_costs_its_utterance_whoever_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let items: Vec<Arc<Item>> = (0..4).map(|number| item(folder.path(), number)).collect();
+        std::fs::write(&items[1].utterance.audio, b"not audio").unwrap();
+        let row = |places: &[usize]| RowPlan {
+            parts: places.iter().map(|&place| (items[place].clone(), Augmentation::NONE)).collect(),
+        };
+        let plans = || {
+            vec![
+                BatchPlan { rows: vec![row(&[0, 1, 2]), row(&[3])] },
+                BatchPlan { rows: vec![row(&[1]), row(&[0])] },
+                BatchPlan { rows: vec![row(&[1])] },
+            ]
+        };
+        let metrics = folder.path().join("metrics.jsonl");
+        for workers in [1, 3] {
+            let settings =
+                LoaderSettings { bad_audio: BadAudio::skipped(1.0, metrics.clone(), &[]), ..settings(workers, 0) };
+            let mut batches: Vec<LoadedBatch> =
+                Loader::start(plans(), &settings).collect::<Result<_>>().expect("batches");
+            for batch in &batches {
+                let [SkippedAudio { id, why }] = &batch.skipped[..] else { panic!("{:?}", batch.skipped) };
+                assert!(id == "u1" && why.contains("1.wav") && why.contains("not audio"), "{why}");
+            }
+            // Of joined utterances the others stay; alone it is a row without samples, which keeps its place in a score.
+            assert_eq!(batches[0].ids(), ["u0", "u2", "u3"]);
+            assert_eq!(batches[0].rows[0].samples.len(), 1600 + 1602);
+            assert_eq!((batches[1].ids(), batches[1].rows[0].samples.len()), (vec!["u1".into(), "u0".into()], 0));
+            batches.iter_mut().for_each(LoadedBatch::drop_unread);
+            let rows: Vec<usize> = batches.iter().map(|batch| batch.rows.len()).collect();
+            assert_eq!(rows, [2, 1, 0]);
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Data sets: manifests become utterances that the model can learn from or be scored on.
 
 mod augment;
+mod bad_audio;
 mod batches;
 mod loader;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klang_corpus::{Manifest, Selection, Utterance, durations};
@@ -17,6 +18,8 @@ use crate::error::{Error, Result};
 use crate::recipe::{Condition, Source};
 
 pub use augment::Augmentation;
+pub(crate) use bad_audio::allowed;
+pub use bad_audio::{BadAudio, OnBadAudio, SkippedAudio};
 pub use batches::{BatchPlan, EpochPlan, RowPlan, plan_in_order};
 pub use loader::{AudioCache, LoadedBatch, LoadedRow, Loader, LoaderSettings};
 
@@ -94,7 +97,7 @@ impl Dataset {
 
 /// Whether utterances need a transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transcripts {
+pub(crate) enum Transcripts {
     /// Each must have one.
     Needed,
     /// They are passed over.
@@ -107,7 +110,21 @@ enum Transcripts {
 /// A manifest that cannot be read, an utterance without a transcript, a selection that leaves nothing, or audio whose
 /// length neither manifest nor file tells.
 pub fn read_sources(sources: &[Source], select: &Selection) -> Result<Vec<Utterance>> {
-    read(sources, select, Transcripts::Needed, &mut Vec::new())
+    Ok(flat(read_each(sources, select, Transcripts::Needed, OnBadAudio::Error, &mut Vec::new())?))
+}
+
+/// As [`read_sources`], manifest by manifest; with [`OnBadAudio::Skip`], also what was left out because neither manifest nor
+/// file tells its length.
+///
+/// # Errors
+/// As [`read_sources`].
+pub(crate) fn read_sources_each(
+    sources: &[Source],
+    select: &Selection,
+    on_bad: OnBadAudio,
+) -> Result<(Lists, Vec<LeftOut>)> {
+    let mut left_out = Vec::new();
+    Ok((read_each(sources, select, Transcripts::Needed, on_bad, &mut left_out)?, left_out))
 }
 
 /// The utterances of some manifests, whatever their transcripts, and of folders with audio, with their durations; and what of
@@ -117,16 +134,36 @@ pub fn read_sources(sources: &[Source], select: &Selection) -> Result<Vec<Uttera
 /// As [`read_sources`], or a folder without an audio file.
 pub fn read_unlabelled(sources: &[Source], select: &Selection) -> Result<(Vec<Utterance>, Vec<LeftOut>)> {
     let mut left_out = Vec::new();
-    let utterances = read(sources, select, Transcripts::Unused, &mut left_out)?;
-    Ok((utterances, left_out))
+    let lists = read_each(sources, select, Transcripts::Unused, OnBadAudio::Error, &mut left_out)?;
+    Ok((flat(lists), left_out))
 }
 
-fn read(
+/// Utterances with their manifests.
+pub(crate) type Lists = Vec<(PathBuf, Vec<Utterance>)>;
+
+pub(crate) fn flat(lists: Lists) -> Vec<Utterance> {
+    lists.into_iter().flat_map(|(_, utterances)| utterances).collect()
+}
+
+fn read_each(
     sources: &[Source],
     select: &Selection,
     transcripts: Transcripts,
+    on_bad: OnBadAudio,
     left_out: &mut Vec<LeftOut>,
-) -> Result<Vec<Utterance>> {
+) -> Result<Lists> {
+    let mut lists = select_each(sources, select, transcripts)?;
+    for (path, utterances) in &mut lists {
+        fill_durations(utterances, path, on_bad, left_out)?;
+    }
+    Ok(lists)
+}
+
+/// The utterances that manifests list and selections keep, manifest by manifest, with what is known of them there.
+///
+/// # Errors
+/// A manifest that cannot be read, an utterance without a transcript that is needed, or a selection that leaves nothing.
+pub(crate) fn select_each(sources: &[Source], select: &Selection, transcripts: Transcripts) -> Result<Lists> {
     let mut all = Vec::new();
     let mut nothing = None;
     for source in sources {
@@ -136,7 +173,7 @@ fn read(
             _ => Manifest::read(path)?,
         };
         let utterances = source.selection().apply(manifest.utterances, path)?;
-        let mut utterances = match select.apply(utterances, path) {
+        let utterances = match select.apply(utterances, path) {
             Ok(utterances) => utterances,
             // One of several manifests may hold nothing that is selected.
             Err(error @ klang_corpus::Error::NothingSelected { .. }) if sources.len() > 1 => {
@@ -153,8 +190,7 @@ fn read(
             );
             return Err(Error::Data { path: path.clone(), message });
         }
-        fill_durations(&mut utterances, path, left_out)?;
-        all.extend(utterances);
+        all.push((path.clone(), utterances));
     }
     match nothing {
         Some(error) if all.is_empty() => Err(error.into()),
@@ -179,26 +215,33 @@ pub fn unmatched(sources: &[Source], select: &Selection) -> Result<Vec<String>> 
     Ok(select.unmatched(manifests.iter().flat_map(|manifest| &manifest.utterances)))
 }
 
-/// Fills in durations that a manifest does not state. A file of a folder, which no manifest has asked for, is left out where it
-/// cannot be used.
-fn fill_durations(utterances: &mut Vec<Utterance>, path: &Path, left_out: &mut Vec<LeftOut>) -> Result<()> {
+/// Fills in durations that a manifest does not state. Where a file cannot be used, it is left out if no manifest has asked for
+/// it, being of a folder, or if bad audio is skipped.
+fn fill_durations(
+    utterances: &mut Vec<Utterance>,
+    path: &Path,
+    on_bad: OnBadAudio,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<()> {
     let probes = durations::probe_all(utterances.iter().filter(|utterance| utterance.duration.is_none()));
     let mut failed = None;
     utterances.retain_mut(|utterance| {
         if utterance.duration.is_some() {
             return true;
         }
-        let probe = probes.get(&utterance.audio).cloned().unwrap_or_else(|| Err("not probed".into()));
-        let message = match probe.map(|probe| probe.duration - utterance.offset.unwrap_or(0.0)) {
-            Ok(duration) if duration > 0.0 => {
-                utterance.duration = Some(duration);
-                return true;
-            }
-            Ok(_) => "its offset lies behind the end of the file".into(),
-            Err(message) => message,
+        let message = match probes.get(&utterance.audio) {
+            Some(Ok(probe)) => match probe.duration - utterance.offset.unwrap_or(0.0) {
+                duration if duration > 0.0 => {
+                    utterance.duration = Some(duration);
+                    return true;
+                }
+                _ => "its offset lies behind the end of the file".into(),
+            },
+            Some(Err(fault)) => fault.to_string(),
+            None => "not probed".into(),
         };
-        if utterance.line == 0 {
-            left_out.push(LeftOut { id: utterance.id.clone(), line: 0, why: message });
+        if utterance.line == 0 || on_bad == OnBadAudio::Skip {
+            left_out.push(LeftOut { id: utterance.id.clone(), line: utterance.line, why: message });
         } else {
             let message = format!("line {}, `{}`: {message}", utterance.line, utterance.id);
             failed.get_or_insert(Error::Data { path: path.into(), message });

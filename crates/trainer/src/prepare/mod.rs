@@ -6,10 +6,15 @@ mod start;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use klang_corpus::{CheckOptions, Finding, Role, Source as Checked, Utterance, check};
+use klang_corpus::check::overlap;
+use klang_corpus::{Finding, Report, Role, Severity, Source as Checked};
 use klang_text::{Normaliser, Vocabulary};
 
-use crate::data::{Dataset, Keep, encode, read_sources, take_dev, take_minutes, unmatched};
+use crate::check::{CheckSettings, check_fine_tuning, overlap_rule, sources};
+use crate::data::{
+    Dataset, Keep, LeftOut, Lists, OnBadAudio, SkippedAudio, allowed, encode, flat, read_sources_each, take_dev,
+    take_minutes, unmatched,
+};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::event::Observer;
@@ -34,8 +39,10 @@ pub struct Preparation {
     pub spec: ModelSpec,
     /// What a person should know before training.
     pub notes: Vec<String>,
+    /// Training utterances that are skipped from the start: neither manifest nor file tells their length.
+    pub unreadable: Vec<SkippedAudio>,
     start: Start,
-    findings: Vec<Finding>,
+    report: Option<Report>,
 }
 
 impl Preparation {
@@ -44,26 +51,43 @@ impl Preparation {
     /// # Errors
     /// Whatever is wrong with the recipe's files, by file and line.
     pub fn new(recipe: &Recipe, observer: &mut dyn Observer) -> Result<Preparation> {
-        Preparation::build(recipe, false, observer).map_err(Error::before_work)
+        Preparation::build(recipe, None, observer).map_err(Error::before_work)
     }
 
     /// As [`Preparation::new`], with the corpus checked as `klang check` does.
     ///
     /// # Errors
     /// As [`Preparation::new`].
-    pub fn checked(recipe: &Recipe, observer: &mut dyn Observer) -> Result<Preparation> {
-        Preparation::build(recipe, true, observer).map_err(Error::before_work)
+    pub fn checked(recipe: &Recipe, settings: &CheckSettings<'_>, observer: &mut dyn Observer) -> Result<Preparation> {
+        Preparation::build(recipe, Some(settings), observer).map_err(Error::before_work)
     }
 
-    fn build(recipe: &Recipe, thorough: bool, observer: &mut dyn Observer) -> Result<Preparation> {
+    fn build(recipe: &Recipe, check: Option<&CheckSettings<'_>>, observer: &mut dyn Observer) -> Result<Preparation> {
         recipe.fine_tuning()?;
         let data = &recipe.data;
         if let Some(folder) = &data.feature_cache_dir {
             try_feature_folder(folder)?;
         }
-        let mut train = read_sources(&data.train, &data.select)?;
-        let dev = match &data.dev {
-            Some(source) => read_sources(std::slice::from_ref(source), &Default::default())?,
+        // What a check is to list must not end it.
+        let bad_audio = |rule| if check.is_some() { OnBadAudio::Skip } else { rule };
+        let read_one = |source: &Source| -> Result<Lists> {
+            let one = std::slice::from_ref(source);
+            Ok(read_sources_each(one, &Default::default(), bad_audio(OnBadAudio::Error))?.0)
+        };
+        let (lists, unreadable) = read_sources_each(&data.train, &data.select, bad_audio(data.on_bad_audio))?;
+        let dev_lists = data.dev.as_ref().map(read_one).transpose()?;
+        let tests = data.test.iter().map(|(name, source)| Ok((name, read_one(source)?))).collect::<Result<Vec<_>>>()?;
+        let unreadable: Vec<SkippedAudio> = unreadable
+            .into_iter()
+            .map(|LeftOut { id, line, why }| SkippedAudio { id, why: format!("line {line}: {why}") })
+            .collect();
+        if check.is_none() {
+            bad_at_start(recipe, &lists, &unreadable)?;
+            refuse_overlap(recipe, &lists, &tests)?;
+        }
+        let mut train = flat(lists);
+        let dev = match dev_lists {
+            Some(lists) => flat(lists),
             None => {
                 let dev;
                 (train, dev) = take_dev(train, data.dev_share, recipe.seed);
@@ -73,21 +97,7 @@ impl Preparation {
         if let Some(minutes) = data.minutes {
             train = take_minutes(train, minutes, recipe.seed);
         }
-        let mut tests = Vec::new();
-        for (name, source) in &data.test {
-            tests.push((
-                name.clone(),
-                source.path().clone(),
-                read_sources(std::slice::from_ref(source), &Default::default())?,
-            ));
-        }
         let first = data.train[0].path().clone();
-        let findings = if thorough {
-            let dev_path = data.dev.as_ref().map_or(&first, |source| source.path());
-            corpus_findings(&train, &first, &dev, dev_path, &tests)
-        } else {
-            Vec::new()
-        };
 
         let normaliser = Normaliser::new(&recipe.text)?;
         let (start, mut notes) = Start::new(recipe, &train, &normaliser, observer)?;
@@ -101,9 +111,9 @@ impl Preparation {
         };
         let train = set("train", train, Keep::Learnable(data.duration));
         let dev = set("dev", dev, Keep::All);
-        let test = |(name, _, utterances): (String, std::path::PathBuf, Vec<Utterance>)| {
-            let condition = data.test.get(&name).map(Source::condition).unwrap_or_default();
-            Dataset { condition, ..set(&name, utterances, Keep::All) }
+        let test = |(name, lists): (&String, Lists)| {
+            let condition = data.test.get(name).map(Source::condition).unwrap_or_default();
+            Dataset { condition, ..set(name, flat(lists), Keep::All) }
         };
         let tests: Vec<Dataset> = tests.into_iter().map(test).collect();
         if train.items.is_empty() {
@@ -126,12 +136,13 @@ impl Preparation {
             ));
         }
         describe(&mut notes, &spec.vocabulary, &train, &dev, &tests);
-        Ok(Preparation { train, dev, tests, spec, notes, start, findings })
+        let report = check.map(|settings| check_fine_tuning(recipe, &spec, settings)).transpose()?;
+        Ok(Preparation { train, dev, tests, spec, notes, unreadable, start, report })
     }
 
-    /// What is wrong with the corpus; empty unless it was checked.
-    pub fn findings(&self) -> &[Finding] {
-        &self.findings
+    /// What a check found; none unless it was asked for.
+    pub fn into_report(self) -> Option<Report> {
+        self.report
     }
 
     /// The model before its first update.
@@ -210,19 +221,36 @@ fn try_feature_folder(folder: &Path) -> Result<()> {
     })
 }
 
-fn corpus_findings(
-    train: &[Utterance],
-    train_path: &Path,
-    dev: &[Utterance],
-    dev_path: &Path,
-    tests: &[(String, std::path::PathBuf, Vec<Utterance>)],
-) -> Vec<Finding> {
-    let mut sources = vec![
-        Checked { role: Role::Train, path: train_path, utterances: train },
-        Checked { role: Role::Dev, path: dev_path, utterances: dev },
-    ];
-    sources.extend(tests.iter().map(|(_, path, utterances)| Checked { role: Role::Test, path, utterances }));
-    check(&sources, &CheckOptions::default())
+/// A test that shares audio or speakers with train says nothing of what is new; whoever means it so says it.
+fn refuse_overlap(recipe: &Recipe, train: &Lists, tests: &[(&String, Lists)]) -> Result<()> {
+    let of_tests = tests.iter().flat_map(|(_, lists)| sources(Role::Test, lists));
+    let all: Vec<Checked<'_>> = sources(Role::Train, train).chain(of_tests).collect();
+    let found = overlap(&all, overlap_rule(recipe));
+    let errors: Vec<&Finding> = found.iter().filter(|finding| finding.severity == Severity::Error).collect();
+    let Some(first) = errors.first() else { return Ok(()) };
+    let more = match errors.len() - 1 {
+        0 => String::new(),
+        others => format!(" (and {others} more; klang check lists them)"),
+    };
+    let message = format!(
+        "line {}, `{}`: {}{more}; a score there would not be of new speech. Leave them out of train, or say `data.allow_overlap: true` if it is meant so",
+        first.line, first.id, first.what
+    );
+    Err(Error::Data { path: first.source.clone(), message })
+}
+
+/// Audio that cannot be read before the run begins counts like what goes bad later.
+fn bad_at_start(recipe: &Recipe, train: &Lists, unreadable: &[SkippedAudio]) -> Result<()> {
+    let (count, limit) = (unreadable.len(), recipe.data.bad_audio_limit);
+    let utterances = train.iter().map(|(_, utterances)| utterances.len()).sum::<usize>() + count;
+    let allowed = allowed(limit, utterances);
+    match unreadable.last().filter(|_| count > allowed) {
+        None => Ok(()),
+        Some(SkippedAudio { id, why }) => {
+            let why = format!("{id}: {why}");
+            Err(Error::TooMuchBadAudio { set: "train".into(), count, utterances, allowed, limit, why })
+        }
+    }
 }
 
 fn describe(notes: &mut Vec<String>, vocabulary: &Vocabulary, train: &Dataset, dev: &Dataset, tests: &[Dataset]) {

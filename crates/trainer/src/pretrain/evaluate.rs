@@ -63,9 +63,11 @@ pub fn held_out(
     for (number, batch) in
         Loader::start(plan_in_order(&data.items, &data.condition, recipe.train.batch_seconds), settings).enumerate()
     {
-        let batch = batch?;
+        let mut batch = batch?;
         oddities.say(&batch.warnings, observer);
+        settings.bad_audio.note(&data.name, data.items.len(), &batch.skipped, observer)?;
         done += batch.rows.len();
+        batch.drop_unread();
         let (batch, short) = split_short(batch, model.spec.config.minimum_samples() as usize);
         too_short.say(&short, observer);
         let mut random = draw::generator(recipe.seed, "held out", &[&number]);

@@ -70,7 +70,7 @@ pub fn pretrain(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn
         Some(run) => run,
         None => RunFolder::create(folder, recipe)?,
     };
-    let mut training = Training::new(recipe, &run, model.spec.audio, progress);
+    let mut training = Training::new(recipe, &run, model.spec.audio, progress)?;
     let loading = training.loading.clone();
     let mut task = Pretraining {
         recipe,
@@ -160,8 +160,8 @@ impl Task for Pretraining<'_> {
         let minimum = self.model.spec.config.minimum_samples() as usize;
         for batch in &mut batches {
             // A file may hold less than its manifest promises.
-            let (whole, short) =
-                split_short(LoadedBatch { rows: std::mem::take(&mut batch.rows), warnings: Vec::new() }, minimum);
+            let rows = std::mem::take(&mut batch.rows);
+            let (whole, short) = split_short(LoadedBatch { rows, ..LoadedBatch::default() }, minimum);
             batch.rows = whole.rows;
             self.short.say(&short, observer);
         }
@@ -250,7 +250,7 @@ impl Task for Pretraining<'_> {
         let seconds = self.recipe.train.batch_seconds;
         let judged = held_out(self.model, &self.prepared.dev, self.recipe, &self.loading, &mut self.short, observer)?;
         let probe = self.prepared.probe.as_ref();
-        let probed = probe.map(|probe| probe.run(self.model, &self.loading, seconds)).transpose()?;
+        let probed = probe.map(|probe| probe.run(self.model, &self.loading, seconds, observer)).transpose()?;
         Ok((judged, probed))
     }
 

@@ -15,6 +15,7 @@ use crate::data::{Dataset, Keep, LoadedRow, Loader, LoaderSettings, encode, plan
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::evaluate::{number_or_null, split_short};
+use crate::event::Observer;
 use crate::optimiser::{AdamW, AdamWConfig};
 use crate::recipe::{ProbeRecipe, Recipe, Source};
 use crate::schedule::Schedule;
@@ -115,9 +116,15 @@ impl Probe {
     ///
     /// # Errors
     /// Audio that cannot be read, or libtorch's own.
-    pub fn run(&self, model: &Pretrained, settings: &LoaderSettings, batch_seconds: f64) -> Result<Probed> {
+    pub fn run(
+        &self,
+        model: &Pretrained,
+        settings: &LoaderSettings,
+        batch_seconds: f64,
+        observer: &mut dyn Observer,
+    ) -> Result<Probed> {
         let mut train = Vec::with_capacity(self.train.items.len());
-        self.see(model, &self.train, settings, batch_seconds, |seen| {
+        self.see(model, &self.train, settings, batch_seconds, observer, |seen| {
             if seen.is_feasible() && seen.frames() > 0 {
                 train.push(seen);
             }
@@ -129,7 +136,7 @@ impl Probe {
         let blank = self.vocabulary.blank();
         let mut pairs = Vec::with_capacity(self.dev.items.len());
         let (mut loss, mut count) = (0.0, 0);
-        self.see(model, &self.dev, settings, batch_seconds, |seen| {
+        self.see(model, &self.dev, settings, batch_seconds, observer, |seen| {
             let (feasible, lengths) = (seen.is_feasible(), [seen.frames()]);
             let Seen { hidden, labels, pair, .. } = seen;
             let mut hypothesis = String::new();
@@ -156,6 +163,7 @@ impl Probe {
         data: &Dataset,
         settings: &LoaderSettings,
         batch_seconds: f64,
+        observer: &mut dyn Observer,
         mut take: impl FnMut(Seen) -> Result<()>,
     ) -> Result<()> {
         let config = &model.spec.config;
@@ -171,7 +179,9 @@ impl Probe {
             Seen { hidden, energies, labels: item.labels.clone(), pair }
         };
         for batch in Loader::start(plan_in_order(&data.items, &data.condition, batch_seconds), settings) {
-            let (batch, short) = split_short(batch?, config.minimum_samples() as usize);
+            let batch = batch?;
+            settings.bad_audio.note(&data.name, data.items.len(), &batch.skipped, observer)?;
+            let (batch, short) = split_short(batch, config.minimum_samples() as usize);
             for row in &short {
                 take(seen(row, Tensor::new(), 0))?;
             }

@@ -63,7 +63,7 @@ fn rows() -> Vec<LoadedRow> {
 }
 
 fn batch(rows: Vec<LoadedRow>) -> LoadedBatch {
-    LoadedBatch { rows, warnings: Vec::new() }
+    LoadedBatch { rows, ..LoadedBatch::default() }
 }
 
 const OBJECTIVES: [ObjectiveKind; 2] = [ObjectiveKind::BestRq, ObjectiveKind::Wav2vec2];

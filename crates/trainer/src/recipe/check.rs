@@ -48,6 +48,7 @@ impl Recipe {
             positive("data.dev_share", data.dev_share, 0.5)?;
         }
         range("data.duration", data.duration, 0.0, 600.0)?;
+        share("data.bad_audio_limit", data.bad_audio_limit)?;
         if let Some(minutes) = data.minutes {
             positive("data.minutes", minutes, 1e7)?;
             if self.pretrain.is_some() {

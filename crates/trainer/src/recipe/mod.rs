@@ -14,6 +14,7 @@ use klang_corpus::Selection;
 use klang_text::TextOptions;
 use serde::{Deserialize, Serialize};
 
+use crate::data::OnBadAudio;
 use crate::decode::DecodeMethod;
 use crate::device::{DeviceChoice, PrecisionChoice};
 use crate::model::TuneRecipe;
@@ -217,6 +218,13 @@ pub struct DataRecipe {
     pub test: BTreeMap<String, Source>,
     /// Which utterances of the training manifests, and of `dev_share`'s.
     pub select: Selection,
+    /// Whether a test may share audio or speakers with `train`: a warning then, and otherwise refused.
+    pub allow_overlap: bool,
+    /// What becomes of audio that cannot be read while a run is under way.
+    pub on_bad_audio: OnBadAudio,
+    /// With `on_bad_audio: skip`, the share of a data set's utterances that may be skipped, 0 to 1, rounded up to whole ones;
+    /// one more ends the run.
+    pub bad_audio_limit: f64,
     /// Learn from at most so many minutes of the training data, behind `select` and `dev_share`, drawn by seed utterance by
     /// utterance: what fewer minutes hold, more minutes hold too. Absent: from all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -247,6 +255,9 @@ impl Default for DataRecipe {
             dev_share: 0.1,
             test: BTreeMap::new(),
             select: Selection::default(),
+            allow_overlap: false,
+            on_bad_audio: OnBadAudio::Error,
+            bad_audio_limit: 0.01,
             minutes: None,
             duration: [0.1, 30.0],
             augment: AugmentRecipe::default(),

@@ -149,6 +149,20 @@ pub enum MetricsLine {
         /// Utterances whose features were written to the file.
         written: u64,
     },
+    /// An utterance whose audio cannot be read, and that the run goes on without (`data.on_bad_audio: skip`); once an
+    /// utterance.
+    Skipped {
+        /// The update that it is missing from; for a set that is scored, updates done.
+        update: u64,
+        /// Its data set: `train`, `dev` or a test's name.
+        set: String,
+        /// The utterance.
+        id: String,
+        /// Why, naming the file.
+        why: String,
+        /// How many of the set are skipped so far.
+        count: usize,
+    },
     /// A score on dev.
     Dev {
         /// Updates done.
@@ -227,6 +241,7 @@ impl MetricsLine {
             | MetricsLine::Train { update, .. }
             | MetricsLine::Features { update, .. }
             | MetricsLine::Pretrain { update, .. }
+            | MetricsLine::Skipped { update, .. }
             | MetricsLine::Rates { update, .. }
             | MetricsLine::HeldOut { update, .. }
             | MetricsLine::Dev { update, .. } => *update,

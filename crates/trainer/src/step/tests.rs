@@ -85,8 +85,10 @@ fn sum(replicas: &Replicas<CtcLearner>, mut rows: Vec<LoadedRow>, cuts: &[usize]
         rate_weight: 0.1,
         flat: 0.5,
     };
-    let parts =
-        cuts.iter().map(|&count| LoadedBatch { rows: rows.drain(..count).collect(), warnings: Vec::new() }).collect();
+    let parts = cuts
+        .iter()
+        .map(|&count| LoadedBatch { rows: rows.drain(..count).collect(), ..LoadedBatch::default() })
+        .collect();
     let mut sum = Part::default();
     replicas.compute(&common, parts, |part| sum.add(part))?;
     Ok(sum)
@@ -319,7 +321,7 @@ fn report(recipe: &Recipe, model: &Recogniser, update: u64) -> crate::event::Upd
     let anchored = Anchored::new(recipe, &learnt, &BTreeSet::new()).unwrap();
     let mut optimiser = AdamW::new(learnt, recipe.train.adamw());
     let step = Step { replicas: &replicas, update, anchored: anchored.as_ref() };
-    let batch = || LoadedBatch { rows: rows(), warnings: Vec::new() };
+    let batch = || LoadedBatch { rows: rows(), ..LoadedBatch::default() };
     step.run(vec![batch()], &mut optimiser).unwrap().report
 }
 
@@ -392,7 +394,7 @@ fn mixed_weights_are_seen_by_every_thread_and_gone_afterwards() {
         let replicas = CtcLearner::replicas(recipe, &model, &learnt).unwrap();
         let step = Step { replicas: &replicas, update: 7, anchored: anchored.as_ref() };
         let mut optimiser = AdamW::new(model.parameters(), recipe.train.adamw());
-        let batches = vec![LoadedBatch { rows: rows(), warnings: Vec::new() }];
+        let batches = vec![LoadedBatch { rows: rows(), ..LoadedBatch::default() }];
         let loss = step.run(batches, &mut optimiser).unwrap().report.loss;
         let left = model.parameters().into_iter().zip(&before).all(|((_, now), before)| {
             // A step of 1e-12 is below what fp32 holds of weights of 1e-4 and more, and of smaller ones 1e-11.

@@ -42,7 +42,7 @@ pub fn measure(workshop: &Workshop, quick: bool) -> Result<Growth> {
     Ok(Growth {
         part: "corpus",
         about: format!(
-            "Simulated corpora with the lengths of benches/durations/mboshi.txt, durations stated in the manifest. `check` is `klang check`, which opens every audio file, from the start of the process to its end; the files are in the system's cache. The other stages are one process after another's end: reading the manifest alone; all that `klang train` does before its first tensor (which reads it again); planning an epoch in batches of {BATCH_SECONDS:.0} s with `augment.speed` 0.9 to 1.1, the mean of three. Memory is the process's highest up to the stage's end. Met again: of the pairs of utterances that share a batch in one epoch, those that do in the next."
+            "Simulated corpora with the lengths of benches/durations/mboshi.txt, durations stated in the manifest. `check` is `klang check --quick`, which opens every audio file, from the start of the process to its end; the files are in the system's cache. The other stages are one process after another's end: reading the manifest alone; all that `klang train` does before its first tensor (which reads it again); planning an epoch in batches of {BATCH_SECONDS:.0} s with `augment.speed` 0.9 to 1.1, the mean of three. Memory is the process's highest up to the stage's end. Met again: of the pairs of utterances that share a batch in one epoch, those that do in the next."
         ),
         size: "utterances",
         columns: vec![
@@ -80,7 +80,7 @@ fn one(workshop: &Workshop, simulation: &Simulation, folder: &Path, count: usize
     let (manifest, recipe) = simulation.write(folder, count)?;
     let bytes = fs::metadata(&manifest).with_context(|| format!("no {}", manifest.display()))?.len();
     point.set("manifest_mib", bytes as f64 / f64::from(1 << 20));
-    let check = process::run(workshop.klang().arg("check").arg(&recipe), &workshop.scratch, "")?;
+    let check = process::run(workshop.klang().arg("check").arg("--quick").arg(&recipe), &workshop.scratch, "")?;
     point.set("check_seconds", check.seconds);
     point.set("check_mib", check.peak_mib);
     let planning = Planning::run(workshop, &manifest, &recipe, &[BATCH_SECONDS])?;

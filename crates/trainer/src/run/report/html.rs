@@ -5,9 +5,18 @@ const STYLE: &str = include_str!("style.css");
 /// A page that needs nothing else, of a title that is text, rules beside the common ones, and a body that is HTML.
 pub(crate) fn document(title: &str, rules: &str, body: &str) -> String {
     // The policy: should a name ever get past `escape`, it can still load and run nothing.
+    with_policy("default-src 'none'; style-src 'unsafe-inline'", title, rules, body)
+}
+
+/// As [`document`], of a page that plays audio which lies beside it, on a disk or a server.
+pub(crate) fn listening_document(title: &str, rules: &str, body: &str) -> String {
+    with_policy("default-src 'none'; style-src 'unsafe-inline'; media-src 'self' file:", title, rules, body)
+}
+
+fn with_policy(policy: &str, title: &str, rules: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n\
-         <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta http-equiv=Content-Security-Policy content=\"{policy}\">\n\
          <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
          <title>{} – klang</title>\n<style>\n{STYLE}{rules}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
         escape(title)

@@ -21,7 +21,7 @@ use crate::hypotheses::readable_hypotheses;
 use crate::recipe::Recipe;
 
 pub(crate) use axis::{Axis, Unit, drawable};
-pub(crate) use html::{count, document, escape, head, interval, rate, row};
+pub(crate) use html::{count, document, escape, head, interval, listening_document, rate, row};
 
 /// What a page is made of.
 #[derive(Default)]

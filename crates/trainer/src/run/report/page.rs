@@ -110,6 +110,13 @@ fn warnings(contents: &Contents) -> String {
             warnings.push(format!("On {set}, the loss is not finite."));
         }
     }
+    let skipped = lines.iter().filter(|line| matches!(line, MetricsLine::Skipped { .. })).count();
+    if skipped > 0 {
+        warnings.push(format!(
+            "The audio of {} could not be read, and was skipped (metrics.jsonl, kind `skipped`); of dev and tests its words count as deleted.",
+            if skipped == 1 { "1 utterance".into() } else { format!("{} utterances", count(skipped as u64)) }
+        ));
+    }
     if let Some((update, held_out, _)) = last_held_out(lines) {
         // While the learning rate rises, nothing is settled.
         let rise = contents.recipe.as_ref().map_or(0.0, |recipe| recipe.train.rise());
