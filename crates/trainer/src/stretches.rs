@@ -221,3 +221,93 @@ fn check_length(spec: &ModelSpec, path: &Path, samples: usize) -> Result<()> {
 fn unreadable(path: &Path, source: klang_audio::Error) -> Error {
     Error::Audio { id: path.display().to_string(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: usize = 16_000;
+
+    /// A file that is silent but for tones at the given seconds, over noise that is so loud.
+    fn file(folder: &Path, length: f64, noise: f32, tones: &[[f64; 2]]) -> PathBuf {
+        let path = folder.join("file.wav");
+        let mut state = 1u32;
+        let sample = |place: usize| {
+            let time = place as f64 / RATE as f64;
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let hiss = noise * ((state >> 8) as f32 / (1 << 23) as f32 - 1.0);
+            let speaks = tones.iter().any(|&[start, end]| (start..end).contains(&time));
+            hiss + if speaks { (time * 900.0).sin() as f32 * 0.4 } else { 0.0 }
+        };
+        let samples: Vec<f32> = (0..(length * RATE as f64) as usize).map(sample).collect();
+        klang_audio::write_wav(&path, &klang_audio::Waveform::new(samples, RATE as u32).unwrap()).unwrap();
+        path
+    }
+
+    fn stretches(spec: &ModelSpec, path: &Path) -> (Vec<Stretch>, FileEnd) {
+        let mut file = Stretches::open(spec, path).unwrap();
+        let mut all = Vec::new();
+        while let Some(stretch) = file.next().unwrap() {
+            all.push(stretch);
+        }
+        (all, file.end())
+    }
+
+    fn deviation(samples: &[f32]) -> f64 {
+        (samples.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>() / samples.len() as f64).sqrt()
+    }
+
+    #[test]
+    fn a_file_of_one_window_is_whole() {
+        let (folder, spec) = (tempfile::tempdir().unwrap(), ModelSpec::example());
+        let path = file(folder.path(), 19.0, 0.0, &[[1.0, 2.0], [8.0, 9.0]]);
+        let (found, end) = stretches(&spec, &path);
+        assert_eq!((found.len(), found[0].start, found[0].duration, end.duration), (1, 0.0, 19.0, 19.0));
+        assert_eq!(found[0].samples, whole(&spec, &path).unwrap().0);
+        assert!(Stretches::open(&spec, &path).unwrap().is_read());
+    }
+
+    #[test]
+    fn a_long_file_is_cut_in_its_pauses_and_a_muted_one_is_passed_over() {
+        let (folder, spec) = (tempfile::tempdir().unwrap(), ModelSpec::example());
+        let tones = [[0.5, 2.0], [2.2, 4.0], [6.0, 9.0], [20.0, 24.0]];
+        let (found, end) = stretches(&spec, &file(folder.path(), 25.0, 0.0, &tones));
+        assert_eq!(end, FileEnd { duration: 25.0, warnings: Vec::new() });
+        // A fifth of a second before and behind; the two that lie close are one. Steps of 20 ms.
+        let expected = [[0.3, 4.2], [5.8, 9.2], [19.8, 24.2]];
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        let step = spec.config.samples_per_frame();
+        for (stretch, [start, end]) in found.iter().zip(expected) {
+            assert!((stretch.start - start).abs() <= 0.04, "{} for {start}", stretch.start);
+            assert!((stretch.start + stretch.duration - end).abs() <= 0.04, "{} for {end}", stretch.duration);
+            let first = stretch.first_frame as i64 * step;
+            assert_eq!((stretch.start * RATE as f64).round() as i64, first);
+            // Its frames reach to its end.
+            let frames: i64 = stretch.windows.iter().map(|window| window.kept.end - window.kept.start).sum();
+            assert!((frames * step - (stretch.duration * RATE as f64) as i64).abs() < step);
+            assert!((deviation(&stretch.samples) - 1.0).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn a_pause_is_heard_as_loud_as_the_speech_before_it() {
+        let (folder, spec) = (tempfile::tempdir().unwrap(), ModelSpec::example());
+        let (found, _) = stretches(&spec, &file(folder.path(), 30.0, 0.001, &[[0.5, 4.0], [12.0, 30.0]]));
+        let lengths: Vec<(f64, bool)> =
+            found.iter().map(|one| (one.duration, deviation(&one.samples) < 0.1)).collect();
+        assert_eq!(found.len(), 3, "{lengths:?}");
+        // From half a second behind the speech to half a second before the next.
+        assert!((found[1].duration - 7.0).abs() < 0.1 && lengths[1].1, "{lengths:?}");
+        assert!(!lengths[0].1 && !lengths[2].1);
+    }
+
+    #[test]
+    fn what_is_too_short_or_no_audio_is_an_error_that_names_the_file() {
+        let (folder, spec) = (tempfile::tempdir().unwrap(), ModelSpec::example());
+        let path = file(folder.path(), 0.02, 0.1, &[]);
+        let error = Stretches::open(&spec, &path).err().unwrap().to_string();
+        assert!(error.contains("file.wav") && error.contains("0.020 s"), "{error}");
+        std::fs::write(&path, "no sound").unwrap();
+        assert!(Stretches::open(&spec, &path).err().unwrap().to_string().contains("file.wav"));
+    }
+}
