@@ -1,6 +1,8 @@
 //! A run that was stopped, and goes on.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Dir, recipe, start_and_kill, timeless};
 
@@ -117,4 +119,52 @@ fn a_damaged_state_is_named_and_nothing_panics() {
         resumed.says(&[name]);
         dir.write(name, whole);
     }
+}
+
+/// Sends a signal.
+fn signal(training: &std::process::Child, name: &str) {
+    let id = training.id().to_string();
+    let status = std::process::Command::new("kill").args([name, &id]).status().expect("kill");
+    assert!(status.success());
+}
+
+#[test]
+fn a_stop_is_saved_wherever_it_comes_and_a_resumed_run_is_the_same() {
+    let dir = Dir::with_recipe(1);
+    dir.write("recipe.yaml", full_recipe());
+    dir.klang(["train", "recipe.yaml", "--run", "whole"]).succeeds();
+    let metrics = || fs::read_to_string(dir.path("stopped/metrics.jsonl")).unwrap_or_default();
+    let (mut stops, mut between) = (0, 0);
+    for attempt in 0..20 {
+        let mut arguments = vec!["train", "recipe.yaml", "--run", "stopped"];
+        if dir.path("stopped").exists() {
+            arguments.push("--resume");
+        }
+        let before = metrics();
+        let mut training = dir.klang(arguments).start();
+        // A little later each time, so that stops come within updates, evaluations and saves.
+        let deadline = Instant::now() + Duration::from_secs(600);
+        while metrics() == before && Instant::now() < deadline {
+            sleep(Duration::from_millis(1));
+        }
+        sleep(Duration::from_millis(10 + 13 * attempt));
+        signal(&training, if attempt % 2 == 0 { "-INT" } else { "-TERM" });
+        match training.wait().expect("an end").code() {
+            Some(0) => break,
+            Some(1) => {
+                stops += 1;
+                let update = dir.json("stopped/state/progress.json")["update"].as_u64().expect("a number");
+                between += u64::from(update % 10 != 0);
+            }
+            // Before it listened.
+            code => assert_eq!(code, None),
+        }
+    }
+    assert!(stops > 2 && between > 0, "{stops} stops, {between} of them between evaluations");
+    dir.klang(["train", "recipe.yaml", "--run", "stopped", "--resume"]).succeeds();
+    for model in ["best", "last"] {
+        let weights = |run: &str| dir.bytes(&format!("{run}/{model}/model.safetensors"));
+        assert!(weights("whole") == weights("stopped"), "the weights of {model} differ after {stops} stops");
+    }
+    assert_eq!(timeless(&dir, "whole"), timeless(&dir, "stopped"));
 }

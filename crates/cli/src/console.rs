@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use klang_trainer::{Event, HeldOut, Measures, Observer, PretrainingMeasures, Probed, UpdateReport};
 
+use crate::stop;
+
 /// Seconds between progress lines where there is no terminal.
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -119,6 +121,7 @@ impl Observer for Console {
                 self.say(&format!("klang: fetched {file}, {:.1} MB", bytes as f64 / 1e6));
             }
             Event::Start { done, updates } => {
+                stop::listen("stopping: what is under way is finished and saved");
                 self.updates = updates;
                 if self.terminal {
                     let bar = ProgressBar::new(updates).with_position(done);
@@ -154,6 +157,10 @@ impl Observer for Console {
                 ));
             }
         }
+    }
+
+    fn stops(&self) -> bool {
+        stop::is_asked()
     }
 }
 

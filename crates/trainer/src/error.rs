@@ -98,6 +98,17 @@ pub enum Error {
         /// The batch's utterances.
         ids: Vec<String>,
     },
+    /// Whoever watches a training asked it to stop.
+    #[error("{}: stopped after update {update}, which is saved; the same command with --resume goes on from there", path.display())]
+    Stopped {
+        /// The run folder.
+        path: PathBuf,
+        /// Updates done.
+        update: u64,
+    },
+    /// Whoever watches asked to stop, where there is nothing to save.
+    #[error("stopped before it was done")]
+    StoppedEarly,
     /// A recording that cannot be used.
     #[error("{id}: {source}")]
     Audio {

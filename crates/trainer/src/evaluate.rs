@@ -8,7 +8,7 @@ use tch::Kind;
 
 use crate::data::{Dataset, Item, LoadedBatch, LoadedRow, Loader, LoaderSettings, plan_in_order};
 use crate::decode::{Decoder, Output, in_parallel};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Event, Observer, Oddities};
 use crate::model::{Recogniser, Recognition};
 
@@ -86,6 +86,9 @@ pub fn evaluate(
     let _guard = tch::no_grad_guard();
     for batch in Loader::start(plan_in_order(&data.items, &data.condition, options.batch_seconds), settings) {
         let batch = batch?;
+        if observer.stops() {
+            return Err(Error::StoppedEarly);
+        }
         oddities.say(&batch.warnings, observer);
         settings.bad_audio.note(&data.name, data.items.len(), &batch.skipped, observer)?;
         let (batch, short) = split_short(batch, model.spec.config.minimum_samples() as usize);

@@ -69,7 +69,7 @@ pub enum Event<'a> {
 }
 
 /// One update in numbers.
-#[derive(Clone, Debug, Default, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct UpdateReport {
     /// Its number, from 1.
     pub update: u64,
@@ -78,13 +78,13 @@ pub struct UpdateReport {
     /// CTC loss, reduced as the recipe says; in pretraining, the objective's in nats a masked frame.
     pub loss: f64,
     /// KL-Norm's mean rate, in nats per channel; absent without KL-Norm.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
     /// λ.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_weight: Option<f64>,
     /// What regularisers beside KL-Norm add to the loss, before their weights but for L2-SP.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub regularisers: BTreeMap<Regulariser, f64>,
     /// Learning rate.
     pub learning_rate: f64,
@@ -118,7 +118,7 @@ pub enum Regulariser {
 }
 
 /// What is measured of an update, by what is learnt.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
 pub enum Measures {
     /// Fine-tuning by CTC.
@@ -163,6 +163,11 @@ pub struct PretrainingMeasures {
 pub trait Observer {
     /// Takes an event; must not block for long.
     fn event(&mut self, event: Event);
+
+    /// Whether a training, or an evaluation, is to stop as soon as it can go on from there.
+    fn stops(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody watches.

@@ -293,8 +293,7 @@ mod tests {
     fn a_pause_is_heard_as_loud_as_the_speech_before_it() {
         let (folder, spec) = (tempfile::tempdir().unwrap(), ModelSpec::example());
         let (found, _) = stretches(&spec, &file(folder.path(), 30.0, 0.001, &[[0.5, 4.0], [12.0, 30.0]]));
-        let lengths: Vec<(f64, bool)> =
-            found.iter().map(|one| (one.duration, deviation(&one.samples) < 0.1)).collect();
+        let lengths: Vec<(f64, bool)> = found.iter().map(|one| (one.duration, deviation(&one.samples) < 0.1)).collect();
         assert_eq!(found.len(), 3, "{lengths:?}");
         // From half a second behind the speech to half a second before the next.
         assert!((found[1].duration - 7.0).abs() < 0.1 && lengths[1].1, "{lengths:?}");

@@ -73,7 +73,7 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
         left_out: 0,
     };
     training.greet(begin, task.parts(), observer);
-    task.announce(progress.update, observer)?;
+    task.announce(training.progress.update, observer)?;
     let listed = prepared.train.items.len() + prepared.unreadable.len();
     training.loading.bad_audio.note("train", listed, &prepared.unreadable, observer)?;
     training.run(&mut task, observer)?;

@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use crate::data::{AudioCache, BadAudio, EpochPlan, Item, LoadedBatch, Loader, LoaderSettings, OnBadAudio};
 use crate::device::{Compute, peak_mib};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Event, Observer, Oddities, Regulariser, UpdateReport};
 use crate::model::AudioSpec;
 use crate::recipe::Recipe;
@@ -125,7 +125,6 @@ pub struct Training<'a> {
     /// Updates done before this process.
     begun: u64,
     oddities: Oddities,
-    reports: Vec<UpdateReport>,
 }
 
 impl<'a> Training<'a> {
@@ -150,7 +149,6 @@ impl<'a> Training<'a> {
             progress,
             clock: Instant::now(),
             oddities: Oddities::default(),
-            reports: Vec::new(),
         })
     }
 
@@ -170,10 +168,14 @@ impl<'a> Training<'a> {
     /// Trains to the end.
     ///
     /// # Errors
-    /// Whatever the task's are; the last saved state stays whole.
+    /// Whatever the task's are; the last saved state stays whole. [`Error::Stopped`] where the observer wants a stop, once a
+    /// state is saved from which a resumed run goes on as if it had never been stopped.
     pub fn run<T: Task>(&mut self, task: &mut T, observer: &mut dyn Observer) -> Result<()> {
         let updates = self.recipe.train.updates;
         observer.event(Event::Start { done: self.progress.update, updates });
+        if self.progress.evaluates {
+            self.evaluate(task, observer)?;
+        }
         while self.progress.update < updates && !self.progress.finished {
             self.epoch(task, observer)?;
         }
@@ -214,21 +216,26 @@ impl<'a> Training<'a> {
                 batch.drop_unread();
             }
             let used = loaded.len() as u64;
-            let report = task.update(self.progress.update, loaded, observer)?;
-            let report = UpdateReport { epoch, waited_seconds: waited, seconds: report.seconds + waited, ..report };
+            let report = task.update(self.progress.update, loaded, observer);
             self.progress.update += 1;
             self.progress.batches += used;
-            observer.event(Event::Update(&report));
-            self.reports.push(report);
+            if let Some(report) = self.applied(report, observer)? {
+                let report = UpdateReport { epoch, waited_seconds: waited, seconds: report.seconds + waited, ..report };
+                observer.event(Event::Update(&report));
+                self.progress.reports.push(report);
+            }
             // A state is saved at evaluations: what comes after must average the same updates in a resumed run.
             let saves =
                 self.progress.update.is_multiple_of(train.evaluate_every) || self.progress.update == train.updates;
-            if self.progress.update.is_multiple_of(train.log_every) || saves {
-                let reports = std::mem::take(&mut self.reports);
+            let due = self.progress.update.is_multiple_of(train.log_every) || saves;
+            if due && !self.progress.reports.is_empty() {
+                let reports = std::mem::take(&mut self.progress.reports);
                 task.line(&reports, self.seconds()).append(&self.run.metrics())?;
             }
             if saves {
                 self.evaluate(task, observer)?;
+            } else if observer.stops() {
+                return self.stop(task, false);
             }
         }
         if self.progress.update < train.updates && !self.progress.finished {
@@ -241,7 +248,15 @@ impl<'a> Training<'a> {
     /// Judges the model, keeps the best one, saves the state.
     fn evaluate<T: Task>(&mut self, task: &mut T, observer: &mut dyn Observer) -> Result<()> {
         self.loading.bad_audio.at(self.progress.update);
-        let evaluation = task.evaluate(observer)?;
+        // Before what may be stopped: the rates are of the update just done.
+        if let Some(rates) = MetricsLine::rates(self.progress.update, task.rates()) {
+            rates.append(&self.run.metrics())?;
+        }
+        let evaluation = match task.evaluate(observer) {
+            Err(Error::StoppedEarly) => return self.stop(task, true),
+            evaluation => evaluation?,
+        };
+        self.progress.evaluates = false;
         let result = task.result(&evaluation);
         let best = self.progress.best.is_none_or(|best| result < best);
         if best {
@@ -255,9 +270,6 @@ impl<'a> Training<'a> {
         task.save_model(&self.run.last())?;
         let update = self.progress.update;
         let seconds = self.seconds();
-        if let Some(rates) = MetricsLine::rates(update, task.rates()) {
-            rates.append(&self.run.metrics())?;
-        }
         task.tell(evaluation, Told { update, best, seconds }, observer)?;
         if self.recipe.train.patience.is_some_and(|patience| self.progress.since_best >= patience) {
             observer.event(Event::Note(&format!(
@@ -267,8 +279,35 @@ impl<'a> Training<'a> {
             self.progress.finished = true;
         }
         self.progress.finished |= update == self.recipe.train.updates;
-        task.save_state(&Progress { seconds, parts: Some(task.parts()), ..self.progress })?;
+        task.save_state(&Progress { seconds, parts: Some(task.parts()), ..self.progress.clone() })?;
         write_report(self.run)
+    }
+
+    /// An update's report; none for one that was passed over because its numbers were not finite, if that may be.
+    fn applied(&mut self, report: Result<UpdateReport>, observer: &mut dyn Observer) -> Result<Option<UpdateReport>> {
+        let allowed = self.recipe.train.skip_not_finite;
+        match report {
+            Ok(report) => Ok(Some(report)),
+            Err(Error::NonFinite { update, what, value, ids }) if self.progress.not_finite < allowed => {
+                self.progress.not_finite += 1;
+                observer.event(Event::Warning(&format!(
+                    "update {update}: {what} is {value}; passed over, {} of {allowed} (train.skip_not_finite). Utterances of its batch: {}",
+                    self.progress.not_finite,
+                    ids.join(", ")
+                )));
+                let line = MetricsLine::NotFinite { update, what: what.into(), value: value.to_string(), ids };
+                line.append(&self.run.metrics())?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Saves a state to go on from, and ends with [`Error::Stopped`].
+    fn stop<T: Task>(&mut self, task: &mut T, evaluates: bool) -> Result<()> {
+        let (seconds, parts) = (self.seconds(), Some(task.parts()));
+        task.save_state(&Progress { seconds, parts, evaluates, ..self.progress.clone() })?;
+        Err(Error::Stopped { path: self.run.path().into(), update: self.progress.update })
     }
 
     /// Records what this process took.

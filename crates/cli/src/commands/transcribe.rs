@@ -10,6 +10,7 @@ use klang_transcript::{Format, render};
 use crate::Ending;
 use crate::args::TranscribeArguments;
 use crate::output::{self, AudioFile, Usage};
+use crate::stop;
 
 /// An audio file and where its transcript goes.
 struct Task {
@@ -69,10 +70,12 @@ fn live(arguments: &TranscribeArguments) -> Result<Ending> {
     let decoder = output::decoder(reading, &model.spec)?;
     let rate = model.spec.audio.sampling_rate;
     output::note(&format!("listening: {rate} Hz, one channel, 16 bits, little endian, without a header"));
+    // What was spoken last is still to be said when somebody stops the recording.
+    stop::listen("stopping behind the words that were heard");
     let mut live = model.listen(&decoder);
     let (mut input, mut bytes, mut odd) = (std::io::stdin().lock(), vec![0; 1 << 14], None);
     let (mut line, mut begun) = (Line::default(), false);
-    loop {
+    while !stop::is_asked() {
         let count = match input.read(&mut bytes) {
             Ok(0) => break,
             Ok(count) => count,

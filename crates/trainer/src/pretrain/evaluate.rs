@@ -8,7 +8,7 @@ use super::learner::masks;
 use super::model::{Drawn, Pretrained};
 use crate::data::{Dataset, Loader, LoaderSettings, plan_in_order};
 use crate::draw;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::{number_or_null, split_short};
 use crate::event::{Event, Observer, Oddities};
 use crate::recipe::Recipe;
@@ -64,6 +64,9 @@ pub fn held_out(
         Loader::start(plan_in_order(&data.items, &data.condition, recipe.train.batch_seconds), settings).enumerate()
     {
         let mut batch = batch?;
+        if observer.stops() {
+            return Err(Error::StoppedEarly);
+        }
         oddities.say(&batch.warnings, observer);
         settings.bad_audio.note(&data.name, data.items.len(), &batch.skipped, observer)?;
         done += batch.rows.len();

@@ -84,7 +84,7 @@ pub fn pretrain(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn
         short: TooShort::default(),
     };
     training.greet(begin, task.parts(), observer);
-    task.announce(progress.update, observer)?;
+    task.announce(training.progress.update, observer)?;
     training.run(&mut task, observer)?;
     training.end(processor_seconds())?;
     write_report(&run)?;

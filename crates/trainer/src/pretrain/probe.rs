@@ -180,6 +180,9 @@ impl Probe {
         };
         for batch in Loader::start(plan_in_order(&data.items, &data.condition, batch_seconds), settings) {
             let batch = batch?;
+            if observer.stops() {
+                return Err(Error::StoppedEarly);
+            }
             settings.bad_audio.note(&data.name, data.items.len(), &batch.skipped, observer)?;
             let (batch, short) = split_short(batch, config.minimum_samples() as usize);
             for row in &short {

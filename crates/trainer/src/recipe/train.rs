@@ -54,6 +54,8 @@ pub struct TrainRecipe {
     pub choose_by: ChooseBy,
     /// Evaluations without a better one after which training stops. Absent: never.
     pub patience: Option<u64>,
+    /// Updates whose loss or gradient is not finite and that are passed over, in a whole run; one more ends it.
+    pub skip_not_finite: u64,
     /// Updates between lines of metrics.jsonl.
     pub log_every: u64,
     /// Epochs at the start whose batches go from short to long utterances.
@@ -86,6 +88,7 @@ impl Default for TrainRecipe {
             evaluate_every: 200,
             choose_by: ChooseBy::default(),
             patience: None,
+            skip_not_finite: 0,
             log_every: 20,
             short_first_epochs: 0,
             flat_start_updates: 0,

@@ -38,6 +38,17 @@ pub enum MetricsLine {
         #[serde(default)]
         data: Vec<DataLine>,
     },
+    /// An update that was passed over because of a number that is not finite.
+    NotFinite {
+        /// The update.
+        update: u64,
+        /// Of what: loss or gradient.
+        what: String,
+        /// NaN, inf or -inf: JSON has no such numbers.
+        value: String,
+        /// The batch's utterances.
+        ids: Vec<String>,
+    },
     /// Means over the updates since the last such line.
     Train {
         /// Updates done.
@@ -242,6 +253,7 @@ impl MetricsLine {
             | MetricsLine::Features { update, .. }
             | MetricsLine::Pretrain { update, .. }
             | MetricsLine::Skipped { update, .. }
+            | MetricsLine::NotFinite { update, .. }
             | MetricsLine::Rates { update, .. }
             | MetricsLine::HeldOut { update, .. }
             | MetricsLine::Dev { update, .. } => *update,

@@ -8,11 +8,12 @@ use tch::Tensor;
 
 use super::{RunFolder, metrics};
 use crate::error::{Error, Result};
+use crate::event::UpdateReport;
 use crate::files;
 use crate::optimiser::AdamW;
 
 /// How far a run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
     /// Updates done.
@@ -32,6 +33,15 @@ pub struct Progress {
     pub parts: Option<usize>,
     /// Whether training ended, by its updates or its patience.
     pub finished: bool,
+    /// Whether the evaluation that is due after this update has still to be done.
+    #[serde(default)]
+    pub evaluates: bool,
+    /// Updates that were passed over because of numbers that were not finite.
+    #[serde(default)]
+    pub not_finite: u64,
+    /// The updates since the last line of metrics.
+    #[serde(default)]
+    pub reports: Vec<UpdateReport>,
 }
 
 /// A state on disk.

@@ -117,6 +117,17 @@ fn warnings(contents: &Contents) -> String {
             if skipped == 1 { "1 utterance".into() } else { format!("{} utterances", count(skipped as u64)) }
         ));
     }
+    let passed_over = lines.iter().filter(|line| matches!(line, MetricsLine::NotFinite { .. })).count();
+    if passed_over > 0 {
+        warnings.push(format!(
+            "{} passed over because of numbers that were not finite (metrics.jsonl, kind `not_finite`).",
+            if passed_over == 1 {
+                "1 update was".into()
+            } else {
+                format!("{} updates were", count(passed_over as u64))
+            }
+        ));
+    }
     if let Some((update, held_out, _)) = last_held_out(lines) {
         // While the learning rate rises, nothing is settled.
         let rise = contents.recipe.as_ref().map_or(0.0, |recipe| recipe.train.rise());

@@ -1,0 +1,29 @@
+//! Ctrl-C and SIGTERM: once to stop where the work can go on from, twice to end at once.
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// What a shell sees of a command that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+/// From now on the first signal only asks for a stop, and says so in `note`'s words; the second ends the process.
+pub fn listen(note: &'static str) {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| {
+        let asked = move || {
+            if ASKED.swap(true, Ordering::SeqCst) {
+                std::process::exit(INTERRUPTED);
+            }
+            eprintln!("klang: {note}; once more ends it at once");
+        };
+        // Without a handler a signal ends the process, as it does anywhere: nothing is lost but what was not saved.
+        let _ = ctrlc::set_handler(asked);
+    });
+}
+
+/// Whether a stop was asked for.
+pub fn is_asked() -> bool {
+    ASKED.load(Ordering::SeqCst)
+}
