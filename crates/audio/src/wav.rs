@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,7 +67,12 @@ impl Decoder for WavDecoder {
     }
 }
 
-fn samples(path: &Path, mut data: impl Read + Send + 'static, header: &Header, bytes: u64) -> Result<Samples, Error> {
+fn samples(
+    path: &Path,
+    mut data: impl BufRead + Send + 'static,
+    header: &Header,
+    bytes: u64,
+) -> Result<Samples, Error> {
     let path = path.to_path_buf();
     let read_error = move |path: &Path, source| Error::Read { path: path.into(), source };
     Ok(match header.encoding {

@@ -87,7 +87,7 @@ struct Work<'a> {
 struct State<'a> {
     next: usize, // the next file to be opened
     /// Files that are open and that nobody reads just now.
-    idle: VecDeque<Open<'a>>,
+    idle: VecDeque<Box<Open<'a>>>,
     /// Files that somebody opens or reads.
     busy: usize,
     stopped: bool,
@@ -102,9 +102,15 @@ struct Open<'a> {
     failed: Arc<AtomicBool>,
 }
 
+impl<'a> Open<'a> {
+    fn new(place: usize, file: Stretches<'a>) -> Box<Open<'a>> {
+        Box::new(Open { place, file, count: 0, failed: Arc::default() })
+    }
+}
+
 enum Task<'a> {
     Open(usize),
-    Read(Open<'a>),
+    Read(Box<Open<'a>>),
 }
 
 impl<'a> Work<'a> {
@@ -116,7 +122,7 @@ impl<'a> Work<'a> {
     fn begin(&self, file: Stretches<'a>) {
         let mut state = self.lock();
         state.next = 1;
-        state.idle.push_back(Open { place: 0, file, count: 0, failed: Arc::default() });
+        state.idle.push_back(Open::new(0, file));
     }
 
     fn lock(&self) -> MutexGuard<'_, State<'a>> {
@@ -146,7 +152,7 @@ impl<'a> Work<'a> {
     }
 
     /// A file that was busy may be read on, or has ended.
-    fn release(&self, open: Option<Open<'a>>) {
+    fn release(&self, open: Option<Box<Open<'a>>>) {
         let mut state = self.lock();
         state.busy -= 1;
         state.idle.extend(open);
@@ -170,7 +176,7 @@ impl<'a> Work<'a> {
             let (place, news) = match task {
                 Task::Open(place) => match caught(&paths[place], || open(place)) {
                     Ok(file) => {
-                        self.release(Some(Open { place, file, count: 0, failed: Arc::default() }));
+                        self.release(Some(Open::new(place, file)));
                         continue;
                     }
                     Err(error) => {
@@ -187,7 +193,7 @@ impl<'a> Work<'a> {
     }
 
     /// Reads a file's next stretch, leaves the file to the others, and transcribes the stretch.
-    fn read(&self, mut open: Open<'a>, model: &Recogniser, paths: &[PathBuf], decoder: &Decoder) -> News {
+    fn read(&self, mut open: Box<Open<'a>>, model: &Recogniser, paths: &[PathBuf], decoder: &Decoder) -> News {
         let path = &paths[open.place];
         let stretch = match caught(path, || open.file.next()) {
             Ok(Some(stretch)) => stretch,
@@ -351,7 +357,7 @@ mod tests {
         assert!(matches!(work.take(), Some(Task::Open(0))));
         let file = Stretches::open(&model.spec, &paths[1]).unwrap();
         assert!(!file.is_read());
-        work.release(Some(Open { place: 0, file, count: 0, failed: Arc::default() }));
+        work.release(Some(Open::new(0, file)));
         let Some(Task::Read(open)) = work.take() else { panic!("an open file is read on") };
         // While somebody reads it, another file is opened.
         assert!(matches!(work.take(), Some(Task::Open(1))));

@@ -123,7 +123,7 @@ impl Recogniser {
             }
         };
         let lines = places.iter().enumerate().map(cut).collect();
-        Ok(AlignedRecording { lines, duration: duration, warnings })
+        Ok(AlignedRecording { lines, duration, warnings })
     }
 }
 
