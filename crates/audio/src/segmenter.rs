@@ -101,7 +101,9 @@ impl Segmenter {
         loop {
             let from = (self.start + self.levels.len() - self.given) * step;
             let Some(chunk) = self.samples.get(from..from + step) else { break };
-            let level = chunk.iter().map(|sample| f64::from(sample.abs())).sum::<f64>() / step as f64;
+            // Without a constant offset, which some recorders add.
+            let mean = chunk.iter().map(|&sample| f64::from(sample)).sum::<f64>() / step as f64;
+            let level = chunk.iter().map(|&sample| (f64::from(sample) - mean).abs()).sum::<f64>() / step as f64;
             self.hear(level);
         }
         self.ended(false)

@@ -3,23 +3,30 @@
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// What a shell sees of a command that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
-/// From now on the first signal only asks for a stop, and says so in `note`'s words; the second ends the process.
+/// From now on the first signal only asks for a stop, and says so in `note`'s words; the second ends the process. SIGHUP is left
+/// as it is: under `nohup` a training outlives its terminal.
 pub fn listen(note: &'static str) {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
-        let asked = move || {
-            if ASKED.swap(true, Ordering::SeqCst) {
-                std::process::exit(INTERRUPTED);
-            }
-            eprintln!("klang: {note}; once more ends it at once");
-        };
         // Without a handler a signal ends the process, as it does anywhere: nothing is lost but what was not saved.
-        let _ = ctrlc::set_handler(asked);
+        let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
+        let wait = move || {
+            for _ in signals.forever() {
+                if ASKED.swap(true, Ordering::SeqCst) {
+                    std::process::exit(INTERRUPTED);
+                }
+                eprintln!("klang: {note}; once more ends it at once");
+            }
+        };
+        let _ = std::thread::Builder::new().name("signals".into()).spawn(wait);
     });
 }
 

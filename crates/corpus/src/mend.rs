@@ -102,11 +102,11 @@ fn targets(sources: &[Source<'_>], out: &Path, overwrite: bool) -> Result<Vec<(P
             false => out.join(format!("{}.jsonl", files::stem(source.path))),
         };
         let list = manifest.with_file_name(format!("{}.left-out.jsonl", files::stem(&manifest)));
-        if let Some(other) = names.insert(manifest.clone(), source.path) {
-            let (one, other) = (source.path.display(), other.display());
-            return refuse(&manifest, format!("both {other} and {one} would be written there; mend them one by one"));
-        }
         for target in [&manifest, &list] {
+            if let Some(other) = names.insert(target.clone(), source.path) {
+                let (one, other) = (source.path.display(), other.display());
+                return refuse(target, format!("both {other} and {one} would be written there; mend them one by one"));
+            }
             if let Some(input) =
                 real(target).and_then(|target| sources.iter().find(|one| real(one.path).as_ref() == Some(&target)))
             {

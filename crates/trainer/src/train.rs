@@ -9,7 +9,7 @@ use klang_wav2vec2::checkpoint::Own;
 use crate::data::{Item, LoadedBatch, LoaderSettings};
 use crate::device::{Compute, processor_seconds};
 use crate::emissions::{emission_paths, write_paths};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use crate::event::{Event, Measures, Observer, UpdateReport};
 use crate::files;
@@ -86,7 +86,10 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
     task.sum_up_features(training.progress.update, observer)?;
     // What scoring the tests takes is no cost of training.
     let learning = processor_seconds();
-    let tests = task.score_tests(observer)?;
+    let tests = task.score_tests(observer).map_err(|error| match error {
+        Error::StoppedEarly => Error::Stopped { path: run.path().into(), update: training.progress.update },
+        error => error,
+    })?;
     training.end(learning)?;
     write_report(&run)?;
     Ok(Outcome {

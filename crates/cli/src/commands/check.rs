@@ -19,6 +19,7 @@ use crate::output::{self, Usage};
 const SHOWN: usize = 10;
 
 pub fn run(arguments: &CheckArguments) -> Result<Ending> {
+    check_page(arguments)?;
     let is_recipe = |path: &Path| !path.is_dir() && !manifests::is_manifest(path);
     match (arguments.inputs.as_slice(), arguments.inputs.iter().find(|path| is_recipe(path))) {
         ([recipe], Some(_)) => recipe::run(arguments, recipe),
@@ -29,6 +30,17 @@ pub fn run(arguments: &CheckArguments) -> Result<Ending> {
         }
         (_, None) => manifests::run(arguments),
     }
+}
+
+/// Refuses a page under a name that may be somebody's manifest: `--html` takes what stands behind it.
+fn check_page(arguments: &CheckArguments) -> Result<()> {
+    let Some(page) = &arguments.html else { return Ok(()) };
+    let is_page = |kind: &std::ffi::OsStr| kind.eq_ignore_ascii_case("html") || kind.eq_ignore_ascii_case("htm");
+    if page.extension().is_some_and(is_page) {
+        return Ok(());
+    }
+    let message = format!("--html {}: a page's name ends in .html, and what stands there is replaced", page.display());
+    Err(output::Usage(message).into())
 }
 
 fn listening(arguments: &CheckArguments) -> Listening {

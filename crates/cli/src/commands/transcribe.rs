@@ -2,6 +2,8 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use klang_trainer::{DecodeMethod, Decoder, Heard, NewWords, Recogniser};
@@ -73,24 +75,23 @@ fn live(arguments: &TranscribeArguments) -> Result<Ending> {
     // What was spoken last is still to be said when somebody stops the recording.
     stop::listen("stopping behind the words that were heard");
     let mut live = model.listen(&decoder);
-    let (mut input, mut bytes, mut odd) = (std::io::stdin().lock(), vec![0; 1 << 14], None);
+    let (pieces, mut odd) = (pieces()?, None);
     let (mut line, mut begun) = (Line::default(), false);
     while !stop::is_asked() {
-        let count = match input.read(&mut bytes) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error).context("cannot read from stdin"),
+        let bytes = match pieces.recv_timeout(LOOK_EVERY) {
+            Ok(bytes) => bytes.context("cannot read from stdin")?,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
         };
         // A sample may come in halves.
-        if !begun && FILES.iter().any(|start| bytes[..count].starts_with(start)) {
+        if !begun && FILES.iter().any(|start| bytes.starts_with(start)) {
             let message = format!(
                 "stdin holds an audio file, not samples; give the file itself, or: ffmpeg -i FILE -f s16le -ac 1 -ar {rate} - | klang transcribe MODEL -"
             );
             return Err(Usage(message).into());
         }
         begun = true;
-        let whole: Vec<u8> = odd.take().into_iter().chain(bytes[..count].iter().copied()).collect();
+        let whole: Vec<u8> = odd.take().into_iter().chain(bytes).collect();
         let samples = whole.chunks_exact(2);
         odd = samples.remainder().first().copied();
         let samples: Vec<f32> =
@@ -102,6 +103,31 @@ fn live(arguments: &TranscribeArguments) -> Result<Ending> {
         output::warning("stdin ended in the middle of a sample: was it 16-bit PCM?");
     }
     Ok(Ending::Done)
+}
+
+/// How often a stop is looked for while nothing is spoken.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What comes on stdin, read by a thread of its own: a read that waits hears of no stop.
+fn pieces() -> Result<Receiver<std::io::Result<Vec<u8>>>> {
+    let (sender, receiver) = sync_channel(4);
+    let read = move || {
+        let (mut input, mut bytes) = (std::io::stdin().lock(), vec![0; 1 << 14]);
+        loop {
+            let piece = match input.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(count) => Ok(bytes[..count].to_vec()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let failed = piece.is_err();
+            if sender.send(piece).is_err() || failed {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("stdin".into()).spawn(read).context("the system gives no further thread")?;
+    Ok(receiver)
 }
 
 /// A line of words that grows.

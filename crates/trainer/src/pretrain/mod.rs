@@ -174,12 +174,13 @@ impl Task for Pretraining<'_> {
         let padded: usize = parts.iter().map(LoadedBatch::padded_samples).sum();
         let mut sums = Part::default();
         self.replicas.compute(&Common { update: done, rate_weight }, parts, |part| sums.add(part))?;
-        sums.sites.follow(self.model.encoder())?;
-        self.rates = sums.sites.rates()?;
         // Over the masked frames of the whole update, as fairseq does; none of them is no update.
         let count = sums.masked.max(1) as f64;
         let applied = Applied { update: done + 1, learning_rate, clip: train.clip, divisor: count };
         let gradient_norm = applied.apply(&sums.gradients, ids, &mut self.optimiser)?;
+        // Behind what may refuse the update.
+        sums.sites.follow(self.model.encoder())?;
+        self.rates = sums.sites.rates()?;
         let mean = |sum: Option<f64>| sum.map(|sum| sum / count);
         Ok(UpdateReport {
             update: done + 1,
