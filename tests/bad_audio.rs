@@ -71,6 +71,25 @@ fn beyond_the_limit_a_run_ends_and_goes_on_once_the_files_are_mended() {
 }
 
 #[test]
+fn the_share_is_of_what_is_listed_whenever_it_goes_bad() {
+    let dir = spoilt();
+    // One that is left out at the start, as nobody knows its length, and one that goes bad behind it: two of six, not of five.
+    let lines = dir.json_lines("train.jsonl").into_iter().map(|mut line| {
+        if line["id"] == "u2" {
+            line.as_object_mut().expect("an object").remove("duration");
+        }
+        format!("{line}\n")
+    });
+    dir.write("train.jsonl", lines.collect::<String>());
+    dir.write("audio/u4.wav", "");
+    dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
+    assert_eq!(skipped(&dir, "run").len(), 2);
+    dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).succeeds();
+    dir.write("audio/u5.wav", "");
+    dir.klang(["train", "recipe.yaml", "--run", "other"]).ends_with(1).says(&["3 of 6", "at most 2"]);
+}
+
+#[test]
 fn what_is_scored_counts_as_deleted_and_a_length_that_nobody_knows_is_left_out_at_the_start() {
     let dir = Dir::with_recipe(2);
     let lines = dir.json_lines("train.jsonl").into_iter().map(|mut line| {

@@ -174,9 +174,20 @@ fn a_folder_of_long_recordings_is_cut_at_pauses() {
     // One bad file of a folder costs itself; one that a manifest asks for is an error.
     dir.write("recordings/bad.wav", "RIFF");
     dir.klang(check).succeeds().prints(&["1 utterances left out: `bad`:", "0 errors, 1 warnings"]);
-    dir.write("bad.jsonl", "{\"id\": \"b\", \"audio\": \"recordings/bad.wav\"}\n");
-    let asked = ["check", "recipe.yaml", "--set=data.train=[bad.jsonl]"];
-    dir.klang(asked).refused_with(2).says(&["bad.jsonl", "line 1", "bad.wav"]);
+    let line = |id: &str, audio: &str| format!("{{\"id\": \"{id}\", \"audio\": \"recordings/{audio}\"}}\n");
+    dir.write("bad.jsonl", line("b", "bad.wav") + &line("c", "none.wav"));
+    let bad = "--set=data.train=[bad.jsonl]";
+    dir.klang(["pretrain", "recipe.yaml", "--run", "none", bad]).refused_with(2).says(&[
+        "bad.jsonl",
+        "line 1",
+        "bad.wav",
+    ]);
+    // A check lists them all.
+    dir.klang(["check", "recipe.yaml", bad]).ends_with(2).prints(&[
+        "error: bad.jsonl, line 1, `b`",
+        "error: bad.jsonl, line 2, `c`",
+        "2 errors",
+    ]);
     let empty = ["pretrain", "recipe.yaml", "--run", "none", "--set=data.train=[empty]"];
     std::fs::create_dir(dir.path("empty")).expect("a folder");
     dir.klang(empty).refused_with(2).says(&["empty", "no audio file", "WAV"]);

@@ -168,3 +168,22 @@ fn a_stop_is_saved_wherever_it_comes_and_a_resumed_run_is_the_same() {
     }
     assert_eq!(timeless(&dir, "whole"), timeless(&dir, "stopped"));
 }
+
+#[test]
+fn updates_that_are_not_finite_are_passed_over_as_often_as_the_recipe_says() {
+    let dir = Dir::with_recipe(6);
+    // One step of this length, and the noise is infinite.
+    let wild = ["--set=train.learning_rate=10", "--set=model.norm={kind: kl_norm, learning_rate_scale: 10000}"];
+    let train = |run: &'static str, more: &[&'static str]| {
+        let arguments = ["train", "recipe.yaml", "--run", run].into_iter().chain(wild).chain(more.iter().copied());
+        let ended = dir.klang(arguments.collect::<Vec<_>>()).ends_with(1);
+        ended.says(&["the step was not applied", "train.learning_rate"]);
+        let lines = dir.json_lines(&format!("{run}/metrics.jsonl"));
+        (ended, lines.into_iter().filter(|line| line["kind"] == "not_finite").collect::<Vec<_>>())
+    };
+    assert_eq!(train("strict", &[]).1.len(), 0);
+    let (ended, lines) = train("patient", &["--set=train.skip_not_finite=2"]);
+    ended.says(&["passed over, 1 of 2", "passed over, 2 of 2"]);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().all(|line| line["ids"].as_array().is_some_and(|ids| !ids.is_empty())), "{lines:?}");
+}

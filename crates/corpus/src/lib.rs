@@ -31,7 +31,7 @@ mod utterance;
 pub use check::{CheckOptions, Finding, Listening, Overlap, Report, Role, Severity, Source, check};
 pub use error::Error;
 pub use manifest::{Manifest, RelativePaths};
-pub use mend::mend;
+pub use mend::{mend, mend_targets};
 pub use prepare::{Format, PrepareOptions, Prepared, prepare};
 pub use select::{Conditions, Rule, Scalar, Selection};
 pub use split::{Fold, Fractions, Split};

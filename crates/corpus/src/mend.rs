@@ -30,7 +30,7 @@ pub struct Mended {
 /// Before anything is written: a target that is one of the sources, or is there already without `overwrite`; two sources of
 /// one name; a source of which nothing remains. Then what writing fails on; each file is whole or not there.
 pub fn mend(sources: &[Source<'_>], findings: &[Finding], out: &Path, overwrite: bool) -> Result<Vec<Mended>, Error> {
-    let targets = targets(sources, out, overwrite)?;
+    let targets = mend_targets(sources, out, overwrite)?;
     let mut reasons = Reasons::new();
     for finding in findings.iter().filter(|finding| finding.leaves_out()) {
         reasons.entry((&finding.source, finding.line, &finding.id)).or_default().push(finding);
@@ -86,8 +86,11 @@ fn with_reasons(list: &Path, utterance: &Utterance, findings: &[&Finding]) -> Re
     Ok((value.to_string() + "\n").into_bytes())
 }
 
-/// The mended manifest and the list of what was left out, for each source.
-fn targets(sources: &[Source<'_>], out: &Path, overwrite: bool) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+/// Where [`mend`] would write: for each source the mended manifest, and the list of what was left out.
+///
+/// # Errors
+/// A target that is one of the sources, or is there already without `overwrite`, or would be written twice.
+pub fn mend_targets(sources: &[Source<'_>], out: &Path, overwrite: bool) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     let refuse = |path: &Path, what: String| Err(Error::Target { path: path.to_path_buf(), what });
     let is_file = files::extension(out) == "jsonl";
     if is_file && sources.len() > 1 {

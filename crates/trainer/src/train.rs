@@ -58,7 +58,7 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
         Some(run) => run,
         None => RunFolder::create(folder, recipe)?,
     };
-    let mut training = Training::new(recipe, &run, model.spec.audio, progress)?;
+    let mut training = Training::new(recipe, &run, model.spec.audio, prepared.listed, progress)?;
     let mut task = FineTuning {
         recipe,
         prepared: &prepared,
@@ -74,8 +74,7 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
     };
     training.greet(begin, task.parts(), observer);
     task.announce(training.progress.update, observer)?;
-    let listed = prepared.train.items.len() + prepared.unreadable.len();
-    training.loading.bad_audio.note("train", listed, &prepared.unreadable, observer)?;
+    training.loading.bad_audio.note("train", prepared.listed, &prepared.unreadable, observer)?;
     training.run(&mut task, observer)?;
     if task.left_out > 0 {
         let count = task.left_out;

@@ -121,6 +121,8 @@ pub struct Training<'a> {
     pub loading: LoaderSettings,
     /// How far it is.
     pub progress: Progress,
+    /// Utterances of which a share may be lost to bad audio.
+    listed: usize,
     clock: Instant,
     /// Updates done before this process.
     begun: u64,
@@ -128,11 +130,17 @@ pub struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    /// A training that has come as far as `progress` says.
+    /// A training that has come as far as `progress` says; a share of `listed` utterances may be lost to bad audio.
     ///
     /// # Errors
     /// Metrics that cannot be read.
-    pub fn new(recipe: &'a Recipe, run: &'a RunFolder, audio: AudioSpec, progress: Progress) -> Result<Training<'a>> {
+    pub fn new(
+        recipe: &'a Recipe,
+        run: &'a RunFolder,
+        audio: AudioSpec,
+        listed: usize,
+        progress: Progress,
+    ) -> Result<Training<'a>> {
         let cache = AudioCache::new(recipe.data.cache_mib);
         let bad_audio = match recipe.data.on_bad_audio {
             OnBadAudio::Error => BadAudio::refused(),
@@ -147,6 +155,7 @@ impl<'a> Training<'a> {
             loading: LoaderSettings { audio, workers: recipe.data.workers, cache, bad_audio },
             begun: progress.update,
             progress,
+            listed,
             clock: Instant::now(),
             oddities: Oddities::default(),
         })
@@ -212,7 +221,7 @@ impl<'a> Training<'a> {
             self.loading.bad_audio.at(self.progress.update + 1);
             for batch in &mut loaded {
                 self.oddities.say(&batch.warnings, observer);
-                self.loading.bad_audio.note("train", task.items().len(), &batch.skipped, observer)?;
+                self.loading.bad_audio.note("train", self.listed, &batch.skipped, observer)?;
                 batch.drop_unread();
             }
             let used = loaded.len() as u64;

@@ -40,7 +40,7 @@ fn check_page(arguments: &CheckArguments) -> Result<()> {
         return Ok(());
     }
     let message = format!("--html {}: a page's name ends in .html, and what stands there is replaced", page.display());
-    Err(output::Usage(message).into())
+    Err(Usage(message).into())
 }
 
 fn listening(arguments: &CheckArguments) -> Listening {

@@ -39,6 +39,9 @@ pub struct Preparation {
     pub spec: ModelSpec,
     /// What a person should know before training.
     pub notes: Vec<String>,
+    /// Training utterances that the manifests list and selections keep, before dev and fewer minutes are drawn: what the share
+    /// of bad audio is a share of.
+    pub listed: usize,
     /// Training utterances that are skipped from the start: neither manifest nor file tells their length.
     pub unreadable: Vec<SkippedAudio>,
     start: Start,
@@ -81,8 +84,9 @@ impl Preparation {
             .into_iter()
             .map(|LeftOut { id, line, why }| SkippedAudio { id, why: format!("line {line}: {why}") })
             .collect();
+        let listed = lists.iter().map(|(_, utterances)| utterances.len()).sum::<usize>() + unreadable.len();
         if check.is_none() {
-            bad_at_start(recipe, &lists, &unreadable)?;
+            bad_at_start(recipe, listed, &unreadable)?;
             refuse_overlap(recipe, &lists, &tests)?;
         }
         let mut train = flat(lists);
@@ -137,7 +141,7 @@ impl Preparation {
         }
         describe(&mut notes, &spec.vocabulary, &train, &dev, &tests);
         let report = check.map(|settings| check_fine_tuning(recipe, &spec, settings)).transpose()?;
-        Ok(Preparation { train, dev, tests, spec, notes, unreadable, start, report })
+        Ok(Preparation { train, dev, tests, spec, notes, listed, unreadable, start, report })
     }
 
     /// What a check found; none unless it was asked for.
@@ -240,9 +244,8 @@ fn refuse_overlap(recipe: &Recipe, train: &Lists, tests: &[(&String, Lists)]) ->
 }
 
 /// Audio that cannot be read before the run begins counts like what goes bad later.
-fn bad_at_start(recipe: &Recipe, train: &Lists, unreadable: &[SkippedAudio]) -> Result<()> {
+fn bad_at_start(recipe: &Recipe, utterances: usize, unreadable: &[SkippedAudio]) -> Result<()> {
     let (count, limit) = (unreadable.len(), recipe.data.bad_audio_limit);
-    let utterances = train.iter().map(|(_, utterances)| utterances.len()).sum::<usize>() + count;
     let allowed = allowed(limit, utterances);
     match unreadable.last().filter(|_| count > allowed) {
         None => Ok(()),

@@ -70,7 +70,7 @@ pub fn pretrain(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn
         Some(run) => run,
         None => RunFolder::create(folder, recipe)?,
     };
-    let mut training = Training::new(recipe, &run, model.spec.audio, progress)?;
+    let mut training = Training::new(recipe, &run, model.spec.audio, prepared.train.items.len(), progress)?;
     let loading = training.loading.clone();
     let mut task = Pretraining {
         recipe,

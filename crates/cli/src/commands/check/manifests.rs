@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use klang_corpus::check::{PlainText, Reader};
-use klang_corpus::{CheckOptions, Manifest, Overlap, Role, Severity, Source, check, mend};
+use klang_corpus::{CheckOptions, Manifest, Overlap, Role, Severity, Source, check, mend, mend_targets};
 use klang_text::{Normaliser, TextOptions};
 use klang_trainer::{SpecReader, find_model};
 
@@ -40,6 +40,10 @@ pub fn run(arguments: &CheckArguments) -> Result<Ending> {
     let mut sources = Vec::new();
     for Manifest { path, utterances } in &manifests {
         sources.push(Source { role: Role::Split, path, utterances });
+    }
+    if let Some(out) = &arguments.fix {
+        // Before hours are listened to.
+        mend_targets(&sources, out, arguments.overwrite)?;
     }
     // Speech to pretrain on has no transcripts, and needs none.
     let labelled = manifests.iter().flat_map(|manifest| &manifest.utterances).any(|one| one.text.is_some());

@@ -26,9 +26,14 @@ pub fn run(arguments: &CheckArguments, path: &Path) -> Result<Ending> {
     let progress = || listened.one();
     let settings = CheckSettings { listening: listening(arguments), progress: &progress };
     let (report, notes) = if recipe.pretrain.is_some() {
-        let prepared = PretrainingPreparation::new(&recipe, &mut Console::new())?;
         let reader = PlainText { normaliser: Normaliser::new(&recipe.text)? };
-        (check_pretraining(&recipe, &reader, &settings)?, prepared.notes)
+        let report = check_pretraining(&recipe, &reader, &settings)?;
+        // Preparing ends at the first file that is wrong, and what is wrong is to be listed whole.
+        let notes = match report.count(Severity::Error) {
+            0 => PretrainingPreparation::new(&recipe, &mut Console::new())?.notes,
+            _ => Vec::new(),
+        };
+        (report, notes)
     } else {
         let mut prepared = Preparation::checked(&recipe, &settings, &mut Console::new())?;
         let mut notes = std::mem::take(&mut prepared.notes);
