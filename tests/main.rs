@@ -25,5 +25,6 @@ mod reproducible;
 mod resume;
 mod run_folder;
 mod score;
+mod torture;
 mod transcribe;
 mod tune;

@@ -4,6 +4,8 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::harness::{Dir, recipe, start_and_kill, timeless};
 
 pub const UPDATES: u64 = 50;
@@ -75,17 +77,56 @@ fn a_finished_run_is_resumed_to_no_effect() {
 }
 
 #[test]
-fn a_resume_on_other_cores_says_that_it_is_another_run() {
+fn a_resume_elsewhere_says_what_is_not_the_same() {
     let dir = Dir::with_recipe(3);
     dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
     let resume = || dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).succeeds();
-    assert!(!resume().stderr.contains("cut among"), "the same number is no news");
-    // As a machine of seven cores would have saved it, whatever this one has.
+    assert!(!resume().stderr.contains("computed otherwise"), "the same is no news");
+    // As another machine would have saved it.
     let mut progress = dir.json("run/state/progress.json");
-    assert_eq!(progress["parts"], 1);
-    progress["parts"] = 7.into();
+    assert_eq!((&progress["made_by"]["parts"], &progress["made_by"]["device"]), (&json!(1), &json!("cpu")));
+    progress["made_by"]["klang"] = "0.0.1".into();
+    progress["made_by"]["precision"] = "bf16".into();
+    progress["made_by"]["processor"] = "abacus".into();
     dir.write("run/state/progress.json", progress.to_string());
-    resume().says(&["batches cut among 7 threads", "now they are among 1"]);
+    seal(&dir, "run");
+    let resumed = resume();
+    resumed.says(&["klang 0.0.1, now 0.", "precision bf16, now fp32", "processor abacus, now "]);
+    assert!(!resumed.stderr.contains("device cpu"), "what is the same is not listed\n{resumed}");
+}
+
+/// Writes the sums of a state that was changed by hand, by the tool that the format is of.
+fn seal(dir: &Dir, run: &str) {
+    let mut command = std::process::Command::new("sha256sum");
+    command.args(["weights.safetensors", "optimiser.safetensors", "progress.json"]);
+    let sums = command.current_dir(dir.path(format!("{run}/state"))).output().expect("sha256sum");
+    assert!(sums.status.success());
+    assert_eq!(dir.text(&format!("{run}/state/SHA256SUMS")).lines().count(), 3);
+    dir.write(&format!("{run}/state/SHA256SUMS"), sums.stdout);
+}
+
+#[test]
+fn a_run_goes_on_bit_by_bit_on_another_number_of_cores() {
+    let dir = Dir::with_recipe(1);
+    let recipe = full_recipe();
+    dir.write("recipe.yaml", recipe.replace("threads: 2\n", ""));
+    assert!(recipe.contains("threads: 2\n"));
+    let train = |cores: &str, run: &str, more: &[&str]| {
+        let command = dir.klang(["train", "recipe.yaml", "--run", run].iter().chain(more));
+        command.env("OMP_NUM_THREADS", cores)
+    };
+    train("2", "whole", &[]).succeeds().says(&["2 threads"]);
+    let mut training = train("2", "moved", &[]).start();
+    let deadline = Instant::now() + Duration::from_secs(600);
+    while !dir.path("moved/state/progress.json").exists() && Instant::now() < deadline {
+        sleep(Duration::from_millis(1));
+    }
+    training.kill().expect("SIGKILL");
+    assert!(!training.wait().expect("an end").success(), "it ended before it could be stopped");
+    train("1", "moved", &["--resume"]).succeeds().says(&["threads 2, now 1"]);
+    assert_eq!(dir.json("moved/state/progress.json")["made_by"]["parts"], 2);
+    let weights = |run: &str| dir.bytes(&format!("{run}/last/model.safetensors"));
+    assert!(weights("whole") == weights("moved"), "the weights differ");
 }
 
 #[test]
@@ -116,8 +157,14 @@ fn a_damaged_state_is_named_and_nothing_panics() {
         dir.write(name, &whole[..whole.len() / 2]);
         let resumed = dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).run();
         assert!(matches!(resumed.code, Some(1 | 2)), "\n{resumed}");
+        resumed.says(&[name, "SHA-256", "run/last as model.init"]);
+        // Cut short before it was summed: what stands in it is looked at too.
+        seal(&dir, "run");
+        let resumed = dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).run();
+        assert!(matches!(resumed.code, Some(1 | 2)), "\n{resumed}");
         resumed.says(&[name]);
         dir.write(name, whole);
+        seal(&dir, "run");
     }
 }
 

@@ -130,20 +130,42 @@ impl Compute {
         }
         Ok(Compute { device, kind, int8, threads: tch::get_num_threads() })
     }
+
+    /// `cpu` or `cuda:N`.
+    pub fn device_name(&self) -> String {
+        match self.device {
+            Device::Cuda(number) => format!("cuda:{number}"),
+            _ => "cpu".into(),
+        }
+    }
+
+    /// `fp32`, `bf16` or `int8`.
+    pub fn precision_name(&self) -> &'static str {
+        match self.kind {
+            _ if self.int8 => "int8",
+            Kind::BFloat16 => "bf16",
+            _ => "fp32",
+        }
+    }
 }
 
 impl fmt::Display for Compute {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let precision = match self.kind {
-            _ if self.int8 => "int8",
-            Kind::BFloat16 => "bf16",
-            _ => "fp32",
-        };
+        let (device, precision) = (self.device_name(), self.precision_name());
         match self.device {
-            Device::Cuda(number) => write!(f, "cuda:{number}, {precision}"),
-            _ => write!(f, "cpu, {} thread{}, {precision}", self.threads, if self.threads == 1 { "" } else { "s" }),
+            Device::Cuda(_) => write!(f, "{device}, {precision}"),
+            _ => {
+                write!(f, "{device}, {} thread{}, {precision}", self.threads, if self.threads == 1 { "" } else { "s" })
+            }
         }
     }
+}
+
+/// The processor's name; empty where the system does not tell.
+pub fn processor_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
+    name.map_or(String::new(), |(_, name)| name.trim().into())
 }
 
 /// Whether the CPU multiplies bf16 in hardware; without, libtorch's bf16 is several times slower than its fp32.

@@ -98,6 +98,14 @@ pub enum Error {
         /// The batch's utterances.
         ids: Vec<String>,
     },
+    /// A weight that became NaN or infinite in an update whose loss and gradient were not.
+    #[error(
+        "{name} holds a number that is not finite: nothing of it is saved. Lower train.learning_rate or model.norm.learning_rate_scale; the last saved state is whole"
+    )]
+    WeightsNotFinite {
+        /// The parameter.
+        name: String,
+    },
     /// Whoever watches a training asked it to stop.
     #[error("{}: stopped after update {update}, which is saved; the same command with --resume goes on from there", path.display())]
     Stopped {
@@ -191,6 +199,17 @@ pub enum Error {
         /// The system's message.
         source: std::io::Error,
     },
+    /// Memory does not suffice for an update whose utterances are computed one by one.
+    #[error(
+        "out of memory, though each utterance is computed by itself: {}. Lower data.duration's upper bound, take a smaller model.size or train.gradient_checkpointing: true, or free memory; the last saved state is whole ({source})",
+        ids.join(", ")
+    )]
+    OutOfMemory {
+        /// The update's utterances.
+        ids: Vec<String>,
+        /// libtorch's message.
+        source: tch::TchError,
+    },
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
@@ -232,6 +251,17 @@ impl Error {
         }
     }
 
+    /// Whether memory did not suffice, of a GPU or of the machine.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        match self {
+            Error::OutOfMemory { .. } => true,
+            Error::Torch(error)
+            | Error::Wav2Vec2(klang_wav2vec2::Error::Torch(error))
+            | Error::Ctc(klang_ctc::Error::Torch(error)) => is_out_of_memory(error),
+            _ => false,
+        }
+    }
+
     pub(crate) fn before_work(error: impl Into<Error>) -> Error {
         Error::BeforeWork(Box::new(error.into()))
     }
@@ -240,6 +270,19 @@ impl Error {
         let path = path.into();
         move |source| Error::Io { path, source }
     }
+}
+
+/// Whether libtorch says that memory did not suffice: its allocators' words, and those of the libraries below it.
+pub(crate) fn is_out_of_memory(error: &tch::TchError) -> bool {
+    const WORDS: [&str; 5] = [
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_ALLOC_FAILED",
+    ];
+    let message = error.to_string();
+    WORDS.iter().any(|words| message.contains(words))
 }
 
 /// Shorthand for this crate's results.

@@ -101,35 +101,37 @@ pub fn evaluate(
         if batch.rows.is_empty() {
             continue;
         }
-        let recognition = model.forward(&batch.waveforms()?, Pass::Evaluation)?;
-        let readings = model.read(&recognition)?;
-        if let Some(decoder) = options.decoder {
-            let begun = std::time::Instant::now();
-            let texts = decode_rows(decoder, &recognition, model.compute.threads.max(1) as usize)?;
-            let rows = batch.rows.iter().zip(texts);
-            decoded.extend(rows.map(|(loaded, text)| pair(&loaded.items[0], normaliser.apply(&text))));
-            decoding += begun.elapsed().as_secs_f64();
-        }
-        let mut feasible = Vec::new();
-        for (row, (loaded, reading)) in batch.rows.iter().zip(readings).enumerate() {
-            let item = &loaded.items[0];
-            if required_frames(&item.labels) <= reading.path.frames {
-                feasible.push(row as i64);
+        for (batch, recognition) in within_memory(model, batch)? {
+            let readings = model.read(&recognition)?;
+            if let Some(decoder) = options.decoder {
+                let begun = std::time::Instant::now();
+                let texts = decode_rows(decoder, &recognition, model.compute.threads.max(1) as usize)?;
+                let rows = batch.rows.iter().zip(texts);
+                decoded.extend(rows.map(|(loaded, text)| pair(&loaded.items[0], normaliser.apply(&text))));
+                decoding += begun.elapsed().as_secs_f64();
             }
-            frames += reading.path.frames;
-            blank_frames += reading.path.blank_frames;
-            behaviour.audio_seconds += item.duration;
-            pairs.push(pair(item, normaliser.apply(&reading.text)));
-        }
-        behaviour.infeasible += (batch.rows.len() - feasible.len()) as u64;
-        if !feasible.is_empty() {
-            let rows = tch::Tensor::f_from_slice(&feasible)?.f_to_device(recognition.logits.device())?;
-            let lengths: Vec<i64> = feasible.iter().map(|&row| recognition.lengths[row as usize]).collect();
-            let targets: Vec<Vec<u32>> = feasible.iter().map(|&row| batch.rows[row as usize].labels(None)).collect();
-            let logits = recognition.logits.f_index_select(0, &rows)?;
-            let losses = ctc_loss(&LossBatch { logits: &logits, lengths: &lengths, labels: &targets, blank })?;
-            loss += losses.f_sum(Kind::Double)?.f_double_value(&[])?;
-            labels += targets.iter().map(Vec::len).sum::<usize>();
+            let mut feasible = Vec::new();
+            for (row, (loaded, reading)) in batch.rows.iter().zip(readings).enumerate() {
+                let item = &loaded.items[0];
+                if required_frames(&item.labels) <= reading.path.frames {
+                    feasible.push(row as i64);
+                }
+                frames += reading.path.frames;
+                blank_frames += reading.path.blank_frames;
+                behaviour.audio_seconds += item.duration;
+                pairs.push(pair(item, normaliser.apply(&reading.text)));
+            }
+            behaviour.infeasible += (batch.rows.len() - feasible.len()) as u64;
+            if !feasible.is_empty() {
+                let rows = tch::Tensor::f_from_slice(&feasible)?.f_to_device(recognition.logits.device())?;
+                let lengths: Vec<i64> = feasible.iter().map(|&row| recognition.lengths[row as usize]).collect();
+                let targets: Vec<Vec<u32>> =
+                    feasible.iter().map(|&row| batch.rows[row as usize].labels(None)).collect();
+                let logits = recognition.logits.f_index_select(0, &rows)?;
+                let losses = ctc_loss(&LossBatch { logits: &logits, lengths: &lengths, labels: &targets, blank })?;
+                loss += losses.f_sum(Kind::Double)?.f_double_value(&[])?;
+                labels += targets.iter().map(Vec::len).sum::<usize>();
+            }
         }
         observer.event(Event::Scored { done: pairs.len(), total: data.items.len() });
     }
@@ -190,13 +192,26 @@ pub(crate) fn emitted(
         if batch.rows.is_empty() {
             continue;
         }
-        let recognition = model.forward(&batch.waveforms()?, Pass::Evaluation)?;
-        for (loaded, rows) in batch.rows.iter().zip(rows(&recognition)?) {
-            all.push(of(&loaded.items[0], rows));
+        for (batch, recognition) in within_memory(model, batch)? {
+            for (loaded, rows) in batch.rows.iter().zip(rows(&recognition)?) {
+                all.push(of(&loaded.items[0], rows));
+            }
         }
         observer.event(Event::Scored { done: all.len(), total: data.items.len() });
     }
     Ok(all)
+}
+
+/// A batch's output: whole, or of its halves where memory does not suffice for it.
+fn within_memory(model: &Recogniser, batch: LoadedBatch) -> Result<Vec<(LoadedBatch, Recognition)>> {
+    match batch.waveforms().and_then(|waveforms| model.forward(&waveforms, Pass::Evaluation)) {
+        Ok(recognition) => Ok(vec![(batch, recognition)]),
+        Err(error) if error.is_out_of_memory() && batch.rows.len() > 1 => {
+            let halves = batch.cut(2).into_iter().map(|half| within_memory(model, half));
+            Ok(halves.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The output of each utterance, without padding.

@@ -1,12 +1,13 @@
 //! Writing small files whole or not at all.
 
 use std::fs::{File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -136,20 +137,83 @@ pub(crate) fn empty_into(fresh: tempfile::TempDir, folder: &Path, last: &str) ->
 
 /// Puts a finished temporary folder in the place of `folder`, which is klang's own.
 ///
-/// A crash between the two renames leaves the old folder beside the new place, under a name that ends in `.old`.
+/// At every moment one whole folder stands under the name, the old one or the new. Where the file system cannot exchange two
+/// names at once, a crash between two renames leaves the old folder beside its place, and [`put_back`] brings it there.
 pub(crate) fn replace_folder(fresh: tempfile::TempDir, folder: &Path) -> Result<()> {
-    let old = folder.with_extension("old");
-    // Where there is no folder, the old one is what such a crash left, and stays until the new one is in place.
-    if folder.exists() {
-        let _ = std::fs::remove_dir_all(&old);
-        std::fs::rename(folder, &old).map_err(Error::io(folder))?;
-    }
+    let io = || Error::io(folder);
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(fresh.path(), mode).map_err(Error::io(folder))?;
-    std::fs::rename(fresh.keep(), folder).map_err(Error::io(folder))?;
-    if let Some(parent) = folder.parent().and_then(|parent| std::fs::File::open(parent).ok()) {
-        let _ = parent.sync_all();
+    std::fs::set_permissions(fresh.path(), mode).map_err(io())?;
+    sync_folder(fresh.path()).map_err(io())?;
+    let exchanged = exchange(fresh.path(), folder).map_err(io())?;
+    // From here on the name that `fresh` removes is the old folder's. It is only let go once the new one is known to stay.
+    if let Err(error) = sync_folder(parent(folder)) {
+        let _ = fresh.keep();
+        return Err(io()(error));
     }
-    let _ = std::fs::remove_dir_all(&old);
+    if !exchanged {
+        let _ = fresh.keep();
+    }
     Ok(())
+}
+
+/// Brings `fresh` to the name `folder`; whether what stood there has the name of `fresh` now.
+fn exchange(fresh: &Path, folder: &Path) -> std::io::Result<bool> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    if !folder.exists() {
+        return std::fs::rename(fresh, folder).map(|()| false);
+    }
+    match renameat_with(CWD, fresh, CWD, folder, RenameFlags::EXCHANGE) {
+        Ok(()) => return Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let old = beside(folder);
+    let _ = std::fs::remove_dir_all(&old);
+    std::fs::rename(folder, &old)?;
+    if let Err(error) = std::fs::rename(fresh, folder) {
+        let _ = std::fs::rename(&old, folder);
+        return Err(error);
+    }
+    std::fs::rename(&old, fresh).map(|()| true)
+}
+
+/// Brings a folder back that a crash between the two renames of a replacement has left beside its place.
+pub(crate) fn put_back(folder: &Path) -> Result<()> {
+    let old = beside(folder);
+    if old.exists() && !folder.exists() {
+        return std::fs::rename(&old, folder).map_err(Error::io(folder));
+    }
+    if old.exists() {
+        let _ = std::fs::remove_dir_all(&old);
+    }
+    Ok(())
+}
+
+/// Where a folder stands while another takes its place.
+fn beside(folder: &Path) -> std::path::PathBuf {
+    folder.with_extension("old")
+}
+
+/// Has the system write what it holds of a file to the disk.
+pub(crate) fn sync_file(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(Error::io(path))
+}
+
+/// Has the system write a folder's names to the disk, where it knows how.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match File::open(path).and_then(|folder| folder.sync_all()) {
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+pub(crate) fn sha256(path: &Path) -> Result<String> {
+    let attempt = || {
+        let (mut file, mut digest) = (File::open(path)?, Sha256::new());
+        std::io::copy(&mut file, &mut digest)?;
+        Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    };
+    attempt().map_err(Error::io(path))
 }

@@ -3,6 +3,7 @@
 //! A small model's operations are too short to be split among libtorch's threads: two cores train a two-million-parameter
 //! model hardly faster than one. A core of its own for each half of a batch is what brings the second core to work.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
@@ -11,7 +12,7 @@ use tch::{Device, Tensor};
 
 use crate::data::LoadedBatch;
 use crate::device::Compute;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_out_of_memory};
 
 /// Bytes of gradients that all replicas together may hold: a large model's operations are long enough for libtorch's own
 /// threads, and a copy of its gradients for each core is not worth its memory.
@@ -22,7 +23,7 @@ pub trait Learner: std::fmt::Debug + Send + 'static {
     /// What all parts of an update have in common.
     type Common: Copy + Send + std::fmt::Debug;
     /// What a part gives.
-    type Part: Send + std::fmt::Debug;
+    type Part: Sums + Send + std::fmt::Debug;
 
     /// Computes part number `number` of an update; nothing of the model changes.
     ///
@@ -31,12 +32,34 @@ pub trait Learner: std::fmt::Debug + Send + 'static {
     fn compute(&self, common: &Self::Common, batch: &LoadedBatch, number: usize) -> Result<Self::Part>;
 }
 
+/// What adds up over the parts of an update.
+pub trait Sums: Default {
+    /// Adds another part of the same update.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    fn add(&mut self, part: Self) -> Result<()>;
+}
+
 /// Learners over the same weights.
 #[derive(Debug)]
 pub struct Replicas<L: Learner> {
     own: L,
     threads: i32,
     workers: Vec<Worker<L>>,
+    /// Parts into which each batch is cut: one a learner, more where these take too much memory.
+    parts: Cell<usize>,
+}
+
+/// An update, summed over its parts.
+#[derive(Debug)]
+pub struct Summed<P> {
+    /// The sums.
+    pub sums: P,
+    /// Samples of its rows.
+    pub samples: usize,
+    /// Samples of its parts with their padding.
+    pub padded: usize,
 }
 
 #[derive(Debug)]
@@ -87,18 +110,48 @@ impl<L: Learner> Replicas<L> {
     pub fn start(mut learners: Vec<L>, threads: i32) -> Result<Replicas<L>> {
         let others = learners.split_off(learners.len().min(1));
         let own = learners.pop().ok_or_else(|| Error::Worker("there is no model to compute with".into()))?;
-        let workers = others.into_iter().map(Worker::start).collect::<Result<_>>()?;
-        Ok(Replicas { own, threads, workers })
+        let workers: Vec<_> = others.into_iter().map(Worker::start).collect::<Result<_>>()?;
+        let parts = Cell::new(workers.len() + 1);
+        Ok(Replicas { own, threads, workers, parts })
+    }
+
+    /// Cuts batches into as many parts as a run did before: its masks and noise are drawn part by part.
+    pub fn cut_into(&self, parts: usize) {
+        self.parts.set(parts.max(1));
+    }
+
+    /// Parts into which each batch is cut.
+    pub fn parts(&self) -> usize {
+        self.parts.get()
+    }
+
+    /// Computes the parts of an update and sums what they give. Where memory does not suffice, all is computed anew in twice
+    /// as many parts, and so are later updates.
+    ///
+    /// # Errors
+    /// As [`Learner::compute`]; memory that does not suffice for one utterance.
+    pub fn sum(&self, common: &L::Common, batches: &[LoadedBatch]) -> Result<Summed<L::Part>> {
+        loop {
+            let count = self.parts();
+            let parts: Vec<LoadedBatch> = batches.iter().flat_map(|batch| batch.cut(count)).collect();
+            let samples = parts.iter().map(LoadedBatch::samples).sum();
+            let padded = parts.iter().map(LoadedBatch::padded_samples).sum();
+            let rows = parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
+            let mut sums = L::Part::default();
+            match self.compute(common, parts, |part| sums.add(part)) {
+                Err(error) if error.is_out_of_memory() && rows > 1 => self.parts.set(2 * count),
+                Err(Error::Torch(source)) if is_out_of_memory(&source) => {
+                    let ids = batches.iter().flat_map(LoadedBatch::ids).collect();
+                    return Err(Error::OutOfMemory { ids, source });
+                }
+                computed => return computed.map(|()| Summed { sums, samples, padded }),
+            }
+        }
     }
 
     /// The learner of the calling thread.
     pub fn own(&self) -> &L {
         &self.own
-    }
-
-    /// Parts into which a batch is worth cutting.
-    pub fn count(&self) -> usize {
-        self.workers.len() + 1
     }
 
     /// Computes the parts, and hands each over in their order: sums do not depend on who was first.
@@ -112,7 +165,7 @@ impl<L: Learner> Replicas<L> {
         mut take: impl FnMut(L::Part) -> Result<()>,
     ) -> Result<()> {
         let count = parts.len();
-        let busy = count.clamp(1, self.count());
+        let busy = count.clamp(1, self.workers.len() + 1);
         let share = (self.threads / busy as i32).max(1);
         let mut own = Vec::new();
         let mut failed = None;
@@ -191,5 +244,70 @@ impl<L: Learner> Drop for Worker<L> {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use klang_corpus::Utterance;
+    use tch::TchError;
+
+    use super::*;
+    use crate::data::{Item, LoadedRow};
+
+    /// Counts rows, in memory for so many at a time.
+    #[derive(Debug)]
+    struct Counter {
+        fits: usize,
+    }
+
+    impl Sums for Vec<usize> {
+        fn add(&mut self, part: Vec<usize>) -> Result<()> {
+            self.extend(part);
+            Ok(())
+        }
+    }
+
+    impl Learner for Counter {
+        type Common = ();
+        type Part = Vec<usize>;
+
+        fn compute(&self, (): &(), batch: &LoadedBatch, _: usize) -> Result<Vec<usize>> {
+            if batch.rows.len() > self.fits {
+                let message = "CUDA out of memory. Tried to allocate 2.00 GiB.";
+                return Err(TchError::Torch(message.into()).into());
+            }
+            Ok(batch.rows.iter().map(|row| row.samples.len()).collect())
+        }
+    }
+
+    fn batch(rows: usize) -> LoadedBatch {
+        let row = |number| {
+            let utterance = Utterance::new(format!("u{number}"), "a.wav".to_string());
+            let item = Item { utterance, duration: 1.0, text: String::new(), labels: Vec::new() };
+            LoadedRow { items: vec![Arc::new(item)], samples: vec![0.0; 100 + number] }
+        };
+        LoadedBatch { rows: (0..rows).map(row).collect(), ..LoadedBatch::default() }
+    }
+
+    #[test]
+    fn too_large_a_batch_is_cut_further_until_it_fits_and_nothing_counts_twice() {
+        for (learners, fits, parts) in [(1, 8, 1), (1, 4, 2), (1, 3, 4), (1, 1, 8), (2, 8, 2), (2, 2, 4)] {
+            let replicas = Replicas::start((0..learners).map(|_| Counter { fits }).collect(), 1).unwrap();
+            let Summed { sums, samples, .. } = replicas.sum(&(), &[batch(8), batch(2)]).unwrap();
+            let lengths: Vec<usize> = (100..108).chain(100..102).collect();
+            assert_eq!(sums, lengths, "{learners} learners, {fits} rows");
+            assert_eq!(samples, lengths.iter().sum::<usize>());
+            assert_eq!(replicas.parts(), parts, "{learners} learners, {fits} rows");
+        }
+    }
+
+    #[test]
+    fn one_utterance_that_does_not_fit_ends_the_run() {
+        let replicas = Replicas::start(vec![Counter { fits: 0 }], 1).unwrap();
+        let error = replicas.sum(&(), &[batch(3)]).unwrap_err();
+        assert!(error.is_out_of_memory() && error.to_string().contains("u0"), "{error}");
     }
 }

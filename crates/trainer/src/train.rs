@@ -20,10 +20,10 @@ use crate::prepare::{FreshModel, Preparation};
 use crate::recipe::Recipe;
 use crate::regularise::Anchored;
 use crate::replicas::Replicas;
-use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
+use crate::run::{MadeBy, MetricsLine, Progress, RunFolder, SavedState, write_report};
 use crate::sites::SiteRate;
 use crate::step::{CtcLearner, KeptFeatures, Step, StepOutcome, why_not_kept};
-use crate::training::{Begin, Means, Outcome, Speed, Start, Task, Told, Training};
+use crate::training::{Begin, Means, Outcome, Speed, Start, Task, Told, Training, check_finite};
 
 /// Trains as `recipe` says, in the run folder `folder`.
 ///
@@ -53,6 +53,9 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
     };
     // Behind the restored weights: it is by them that features are kept.
     let replicas = CtcLearner::replicas(recipe, &model, optimiser.parameters())?;
+    if let Some(before) = &progress.made_by {
+        replicas.cut_into(before.parts);
+    }
     // The folder is made only now: a recipe that fails leaves none behind.
     let run = match run {
         Some(run) => run,
@@ -72,7 +75,7 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
         begun: false,
         left_out: 0,
     };
-    training.greet(begin, task.parts(), observer);
+    training.greet(begin, &task.made_by(), observer);
     task.announce(training.progress.update, observer)?;
     training.loading.bad_audio.note("train", prepared.listed, &prepared.unreadable, observer)?;
     training.run(&mut task, observer)?;
@@ -126,8 +129,12 @@ impl Task for FineTuning<'_> {
         &self.prepared.train.items
     }
 
-    fn parts(&self) -> usize {
-        self.replicas.count()
+    fn made_by(&self) -> MadeBy {
+        MadeBy::here(&self.model.compute, self.replicas.parts())
+    }
+
+    fn check_weights(&self) -> Result<()> {
+        check_finite(&self.model.parameters())
     }
 
     fn update(&mut self, done: u64, batches: Vec<LoadedBatch>, observer: &mut dyn Observer) -> Result<UpdateReport> {

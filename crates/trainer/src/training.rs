@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use klang_text::Score;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::data::{AudioCache, BadAudio, EpochPlan, Item, LoadedBatch, Loader, LoaderSettings, OnBadAudio};
 use crate::device::{Compute, peak_mib};
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Observer, Oddities, Regulariser, UpdateReport};
 use crate::model::AudioSpec;
 use crate::recipe::Recipe;
-use crate::run::{DataLine, MetricsLine, Progress, RunFolder, read_metrics, write_report};
+use crate::run::{DataLine, MadeBy, MetricsLine, Progress, RunFolder, read_metrics, write_report};
 use crate::sites::SiteRate;
 
 /// Whether a run folder is new or goes on.
@@ -49,8 +49,14 @@ pub trait Task {
     /// Utterances to learn from.
     fn items(&self) -> &[std::sync::Arc<Item>];
 
-    /// Parts into which batches are cut, each computed by a thread of its own.
-    fn parts(&self) -> usize;
+    /// What computes it, and in how many parts.
+    fn made_by(&self) -> MadeBy;
+
+    /// Demands weights without a NaN or infinity.
+    ///
+    /// # Errors
+    /// The first that is not finite, by its name; libtorch's own.
+    fn check_weights(&self) -> Result<()>;
 
     /// Applies one update, the one after `done` updates.
     ///
@@ -161,15 +167,17 @@ impl<'a> Training<'a> {
         })
     }
 
-    /// Says where a resumed run goes on.
-    pub fn greet(&self, begin: Begin, parts: usize, observer: &mut dyn Observer) {
+    /// Says where a resumed run goes on, and what may make it another run than it was.
+    pub fn greet(&self, begin: Begin, made_by: &MadeBy, observer: &mut dyn Observer) {
         if begin == Begin::Fresh {
             return;
         }
         observer.event(Event::Note(&format!("resuming after update {}", self.progress.update)));
-        if let Some(then) = self.progress.parts.filter(|&then| then != parts) {
+        let differences = self.progress.made_by.iter().flat_map(|before| made_by.differences(before));
+        let differences = differences.collect::<Vec<_>>().join("; ");
+        if !differences.is_empty() {
             observer.event(Event::Warning(&format!(
-                "this run was begun with batches cut among {then} threads, and now they are among {parts}: masks and noise fall otherwise; with {then} threads it would be the same run"
+                "this run was computed otherwise before, and its numbers may differ from here on: {differences}"
             )));
         }
     }
@@ -225,7 +233,9 @@ impl<'a> Training<'a> {
                 batch.drop_unread();
             }
             let used = loaded.len() as u64;
+            let parts = task.made_by().parts;
             let report = task.update(self.progress.update, loaded, observer);
+            warn_of_parts(self.progress.update + 1, parts, task.made_by().parts, observer);
             self.progress.update += 1;
             self.progress.batches += used;
             if let Some(report) = self.applied(report, observer)? {
@@ -257,6 +267,7 @@ impl<'a> Training<'a> {
     /// Judges the model, keeps the best one, saves the state.
     fn evaluate<T: Task>(&mut self, task: &mut T, observer: &mut dyn Observer) -> Result<()> {
         self.loading.bad_audio.at(self.progress.update);
+        task.check_weights()?;
         // Before what may be stopped: the rates are of the update just done.
         if let Some(rates) = MetricsLine::rates(self.progress.update, task.rates()) {
             rates.append(&self.run.metrics())?;
@@ -288,7 +299,7 @@ impl<'a> Training<'a> {
             self.progress.finished = true;
         }
         self.progress.finished |= update == self.recipe.train.updates;
-        task.save_state(&Progress { seconds, parts: Some(task.parts()), ..self.progress.clone() })?;
+        task.save_state(&Progress { seconds, made_by: Some(task.made_by()), ..self.progress.clone() })?;
         write_report(self.run)
     }
 
@@ -314,8 +325,9 @@ impl<'a> Training<'a> {
 
     /// Saves a state to go on from, and ends with [`Error::Stopped`].
     fn stop<T: Task>(&mut self, task: &mut T, evaluates: bool) -> Result<()> {
-        let (seconds, parts) = (self.seconds(), Some(task.parts()));
-        task.save_state(&Progress { seconds, parts, evaluates, ..self.progress.clone() })?;
+        task.check_weights()?;
+        let (seconds, made_by) = (self.seconds(), Some(task.made_by()));
+        task.save_state(&Progress { seconds, made_by, evaluates, ..self.progress.clone() })?;
         Err(Error::Stopped { path: self.run.path().into(), update: self.progress.update })
     }
 
@@ -333,6 +345,30 @@ impl<'a> Training<'a> {
     pub fn seconds(&self) -> f64 {
         self.progress.seconds + self.clock.elapsed().as_secs_f64()
     }
+}
+
+/// Says that memory did not suffice, and what became of it.
+fn warn_of_parts(update: u64, before: usize, now: usize, observer: &mut dyn Observer) {
+    if now > before {
+        observer.event(Event::Warning(&format!(
+            "update {update}: out of memory; from here on each batch is computed in {now} parts instead of {before}, which is slower and learns the same. A lower train.batch_seconds fits at once"
+        )));
+    }
+}
+
+/// Demands parameters without a NaN or infinity.
+///
+/// # Errors
+/// The first that is not finite, by its name; libtorch's own.
+pub fn check_finite(parameters: &[(String, Tensor)]) -> Result<()> {
+    for (name, tensor) in parameters {
+        // A sum is finite only where every term is; one that overflows is looked at term by term.
+        let sum = tensor.f_detach()?.f_sum(Kind::Double)?.f_double_value(&[])?;
+        if !sum.is_finite() && tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+            return Err(Error::WeightsNotFinite { name: name.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// What a run is, for its first line of metrics.

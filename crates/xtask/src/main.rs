@@ -1,4 +1,4 @@
-//! The project's own errands: `cargo xtask setup`, `demo`, `test`, `bench` and `growth`.
+//! The project's own errands: `cargo xtask setup`, `demo`, `test`, `torture`, `bench` and `growth`.
 
 mod bench;
 mod demo;
@@ -11,6 +11,7 @@ mod project;
 mod refusal;
 mod setup;
 mod test;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum Errand {
     Demo(setup::Options),
     /// Set-up, then every test of the workspace; what follows `--` goes to `cargo test`
     Test(test::Options),
+    /// Kills, failing disks, damaged files and long runs, with figures: docs/reliability.md
+    Torture(torture::Options),
     /// Compares klang with transformers, ONNX Runtime and CTranslate2 in speed and memory: docs/benchmarks.md
     Bench(bench::Options),
     /// Measures how cost grows with the corpus, a file's length, threads and batches: docs/benchmarks.md
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Errand::Setup(options) => setup::run(&project, options),
         Errand::Demo(options) => demo::run(&project, options),
         Errand::Test(options) => test::run(&project, options),
+        Errand::Torture(options) => torture::run(&project, options),
         Errand::Bench(options) => bench::run(&project, options),
         Errand::Growth(options) => growth::run(&project, options),
     });

@@ -54,7 +54,7 @@ impl AudioCache {
 }
 
 /// One row of a batch, ready.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LoadedRow {
     /// The utterance, or those joined, in their order.
     pub items: Vec<Arc<Item>>,
@@ -122,28 +122,23 @@ impl LoadedBatch {
         self.rows.iter().map(|row| row.samples.len()).max().unwrap_or(0) * self.rows.len()
     }
 
-    /// Cuts the batch into at most `count` parts of neighbouring rows, about as long as one another.
-    pub fn cut(self, count: usize) -> Vec<LoadedBatch> {
+    /// Copies of at most `count` parts of neighbouring rows, about as long as one another.
+    pub fn cut(&self, count: usize) -> Vec<LoadedBatch> {
         let count = count.clamp(1, self.rows.len().max(1));
         let total = self.samples();
-        let mut parts: Vec<Vec<LoadedRow>> = (0..count).map(|_| Vec::new()).collect();
+        let mut parts: Vec<LoadedBatch> = (0..count).map(|_| LoadedBatch::default()).collect();
         let (rows, mut done, mut last) = (self.rows.len(), 0, None);
-        for (place, row) in self.rows.into_iter().enumerate() {
+        for (place, row) in self.rows.iter().enumerate() {
             // By the row's middle; and no part is left without a row, neither by skipping it nor for want of rows.
             let middle = (done + row.samples.len() / 2) * count / total.max(1);
             let next = last.map_or(0, |last| last + 1).min(count - 1);
             let part = middle.min(next).max((place + count).saturating_sub(rows));
             last = Some(part);
             done += row.samples.len();
-            parts[part].push(row);
+            parts[part].rows.push(row.clone());
         }
-        let mut said = Some((self.warnings, self.skipped));
-        let parts = parts.into_iter().filter(|rows| !rows.is_empty());
-        let part = |rows| {
-            let (warnings, skipped) = said.take().unwrap_or_default();
-            LoadedBatch { rows, warnings, skipped }
-        };
-        parts.map(part).collect()
+        parts.retain(|part| !part.rows.is_empty());
+        parts
     }
 
     /// The utterances' ids.

@@ -14,7 +14,7 @@ use crate::data::LoadedBatch;
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::recipe::{ContrastiveRecipe, ObjectiveKind, PretrainRecipe, Recipe};
-use crate::replicas::{Learner, Replicas, learnt_of, worthwhile};
+use crate::replicas::{Learner, Replicas, Sums, learnt_of, worthwhile};
 use crate::sites::SiteSums;
 
 /// What all parts of an update have in common.
@@ -68,12 +68,8 @@ pub struct Part {
     pub sites: SiteSums,
 }
 
-impl Part {
-    /// Adds another part of the same update.
-    ///
-    /// # Errors
-    /// libtorch's own.
-    pub fn add(&mut self, part: Part) -> Result<()> {
+impl Sums for Part {
+    fn add(&mut self, part: Part) -> Result<()> {
         let sum = |a: &mut Option<f64>, b: Option<f64>| *a = a.map_or(b, |a| Some(a + b.unwrap_or(0.0)));
         self.masked += part.masked;
         self.frames += part.frames;

@@ -27,14 +27,14 @@ use crate::evaluate::split_short;
 use crate::event::{Event, Measures, Observer, PretrainingMeasures, UpdateReport};
 use crate::optimiser::{AdamW, Applied};
 use crate::recipe::Recipe;
-use crate::replicas::Replicas;
-use crate::run::{MetricsLine, Progress, RunFolder, SavedState, write_report};
+use crate::replicas::{Replicas, Summed};
+use crate::run::{MadeBy, MetricsLine, Progress, RunFolder, SavedState, write_report};
 use crate::sites::SiteRate;
-use crate::training::{Begin, Means, Outcome, Speed, Start, Task, Told, Training};
+use crate::training::{Begin, Means, Outcome, Speed, Start, Task, Told, Training, check_finite};
 
 pub use evaluate::HeldOut;
 use evaluate::held_out;
-use learner::{Common, Part, PretrainLearner};
+use learner::{Common, PretrainLearner};
 use model::Pretrained;
 pub use prepare::PretrainingPreparation;
 pub use probe::Probed;
@@ -65,6 +65,9 @@ pub fn pretrain(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn
         None => Progress::default(),
     };
     let replicas = PretrainLearner::replicas(recipe, &model, optimiser.parameters())?;
+    if let Some(before) = &progress.made_by {
+        replicas.cut_into(before.parts);
+    }
     // The folder is made only now: a recipe that fails leaves none behind.
     let run = match run {
         Some(run) => run,
@@ -83,7 +86,7 @@ pub fn pretrain(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn
         rates: Vec::new(),
         short: TooShort::default(),
     };
-    training.greet(begin, task.parts(), observer);
+    training.greet(begin, &task.made_by(), observer);
     task.announce(training.progress.update, observer)?;
     training.run(&mut task, observer)?;
     training.end(processor_seconds())?;
@@ -145,8 +148,12 @@ impl Task for Pretraining<'_> {
         &self.prepared.train.items
     }
 
-    fn parts(&self) -> usize {
-        self.replicas.count()
+    fn made_by(&self) -> MadeBy {
+        MadeBy::here(&self.model.compute, self.replicas.parts())
+    }
+
+    fn check_weights(&self) -> Result<()> {
+        check_finite(&self.model.parameters())
     }
 
     fn update(
@@ -169,11 +176,7 @@ impl Task for Pretraining<'_> {
         let learning_rate = train.learning_rate_at(done);
         let rate_weight = model.norm.weight_at(done as f64 / train.updates as f64);
         let ids: Vec<String> = batches.iter().flat_map(LoadedBatch::ids).collect();
-        let parts: Vec<LoadedBatch> = batches.into_iter().flat_map(|batch| batch.cut(self.replicas.count())).collect();
-        let real: usize = parts.iter().map(LoadedBatch::samples).sum();
-        let padded: usize = parts.iter().map(LoadedBatch::padded_samples).sum();
-        let mut sums = Part::default();
-        self.replicas.compute(&Common { update: done, rate_weight }, parts, |part| sums.add(part))?;
+        let Summed { sums, samples, padded } = self.replicas.sum(&Common { update: done, rate_weight }, &batches)?;
         // Over the masked frames of the whole update, as fairseq does; none of them is no update.
         let count = sums.masked.max(1) as f64;
         let applied = Applied { update: done + 1, learning_rate, clip: train.clip, divisor: count };
@@ -199,8 +202,8 @@ impl Task for Pretraining<'_> {
                 penalty: mean(sums.penalty),
                 temperature: self.replicas.own().temperature(done),
             }),
-            audio_seconds: real as f64 / f64::from(self.model.spec.audio.sampling_rate),
-            padding: 1.0 - real as f64 / padded.max(1) as f64,
+            audio_seconds: samples as f64 / f64::from(self.model.spec.audio.sampling_rate),
+            padding: 1.0 - samples as f64 / padded.max(1) as f64,
             seconds: start.elapsed().as_secs_f64(),
             ..UpdateReport::default()
         })

@@ -16,6 +16,7 @@ use crate::draw;
 use crate::model::AudioSpec;
 use crate::optimiser::gradient_norm;
 use crate::recipe::{ObjectiveKind, PretrainRecipe, Recipe, SpanRecipe, Spectrum};
+use crate::replicas::Sums;
 
 /// libtorch's number of threads is the process's: tests that set it take turns.
 fn alone() -> MutexGuard<'static, ()> {

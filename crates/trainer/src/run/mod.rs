@@ -17,7 +17,7 @@ use crate::training::Begin;
 pub use metrics::{DataLine, MetricsLine, read_metrics};
 pub(crate) use metrics::{Evaluated, evaluated};
 pub use report::write_report;
-pub use state::{Progress, SavedState};
+pub use state::{MadeBy, Progress, SavedState};
 
 /// A run folder.
 #[derive(Clone, Debug)]
@@ -97,6 +97,9 @@ impl RunFolder {
             )));
         }
         run._lock = Some(files::lock(path, AT_WORK)?);
+        for folder in [run.state(), run.best(), run.last()] {
+            files::put_back(&folder)?;
+        }
         files::clear_leftovers(path);
         Ok(run)
     }

@@ -1,12 +1,14 @@
 //! What a resume needs: weights, optimiser, and how far the run is, saved together.
 
-use std::path::Path;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
-use klang_wav2vec2::checkpoint::{read_safetensors, write_safetensors};
+use klang_wav2vec2::checkpoint::{read_safetensors, read_text, verify_safetensors, write_safetensors};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{RunFolder, metrics};
+use crate::device::{Compute, processor_name};
 use crate::error::{Error, Result};
 use crate::event::UpdateReport;
 use crate::files;
@@ -28,9 +30,9 @@ pub struct Progress {
     pub since_best: u64,
     /// Wall-clock seconds so far.
     pub seconds: f64,
-    /// Parts into which batches were cut, each computed by a thread of its own; none before the first save.
+    /// What computed it; none before the first save.
     #[serde(default)]
-    pub parts: Option<usize>,
+    pub made_by: Option<MadeBy>,
     /// Whether training ended, by its updates or its patience.
     pub finished: bool,
     /// Whether the evaluation that is due after this update has still to be done.
@@ -44,12 +46,71 @@ pub struct Progress {
     pub reports: Vec<UpdateReport>,
 }
 
-/// A state on disk.
+/// What computed a run. Where any of it differs, numbers may.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MadeBy {
+    /// klang's version.
+    pub klang: String,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// `fp32`, `bf16` or `int8`.
+    pub precision: String,
+    /// Threads on the CPU.
+    pub threads: i32,
+    /// The processor's name; empty where the system does not tell.
+    pub processor: String,
+    /// Parts into which batches are cut; masks and noise are drawn part by part.
+    pub parts: usize,
+}
+
+impl MadeBy {
+    /// This klang on this machine.
+    pub fn here(compute: &Compute, parts: usize) -> MadeBy {
+        MadeBy {
+            klang: env!("CARGO_PKG_VERSION").into(),
+            device: compute.device_name(),
+            precision: compute.precision_name().into(),
+            threads: compute.threads,
+            processor: processor_name(),
+            parts,
+        }
+    }
+
+    /// What differs from what computed it before, each with both values.
+    pub fn differences(&self, before: &MadeBy) -> Vec<String> {
+        let differs = |what: &str, before: &dyn Display, now: &dyn Display| {
+            let (before, now) = (before.to_string(), now.to_string());
+            (before != now).then(|| format!("{what} {before}, now {now}"))
+        };
+        [
+            differs("klang", &before.klang, &self.klang),
+            differs("device", &before.device, &self.device),
+            differs("precision", &before.precision, &self.precision),
+            differs("threads", &before.threads, &self.threads),
+            differs("processor", &before.processor, &self.processor),
+            differs("parts of a batch", &before.parts, &self.parts),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// A state on disk: weights, optimiser, progress, and the SHA-256 of each, as `sha256sum -c` reads them.
 #[derive(Debug)]
 pub struct SavedState;
 
+const WEIGHTS: &str = "weights.safetensors";
+const OPTIMISER: &str = "optimiser.safetensors";
+const PROGRESS: &str = "progress.json";
+const SUMS: &str = "SHA256SUMS";
+/// Bound on the small files: a progress holds the updates since the last line of metrics, some hundred bytes each.
+const SMALL_BYTES: u64 = 64 << 20;
+
 impl SavedState {
-    /// Saves weights, optimiser and progress: all three beside the old ones, then in their place.
+    /// Saves weights, optimiser and progress beside the old ones, reads them back, and only then puts them in their place.
+    /// The metrics so far are on the disk before them.
     ///
     /// # Errors
     /// A failing file system; the old state then still stands.
@@ -59,15 +120,27 @@ impl SavedState {
         optimiser: &AdamW,
         progress: &Progress,
     ) -> Result<()> {
+        if run.metrics().exists() {
+            files::sync_file(&run.metrics())?;
+        }
         let fresh = tempfile::Builder::new()
             .prefix(".state-")
             .suffix(".tmp")
             .tempdir_in(run.path())
             .map_err(Error::io(run.path()))?;
-        write_safetensors(&fresh.path().join("weights.safetensors"), parameters, &[])?;
-        write_safetensors(&fresh.path().join("optimiser.safetensors"), &optimiser.state()?, &[])?;
+        let place = |name: &str| fresh.path().join(name);
+        let moments = optimiser.state()?;
+        write_safetensors(&place(WEIGHTS), parameters, &[])?;
+        write_safetensors(&place(OPTIMISER), &moments, &[])?;
         let text = serde_json::to_string_pretty(progress).map_err(|error| Error::io(run.state())(error.into()))?;
-        files::write(&fresh.path().join("progress.json"), text.as_bytes())?;
+        files::write(&place(PROGRESS), text.as_bytes())?;
+        verify_safetensors(&place(WEIGHTS), parameters)?;
+        verify_safetensors(&place(OPTIMISER), &moments)?;
+        let mut sums = String::new();
+        for name in [WEIGHTS, OPTIMISER, PROGRESS] {
+            sums += &format!("{}  {name}\n", files::sha256(&place(name))?);
+        }
+        files::write(&place(SUMS), sums.as_bytes())?;
         files::replace_folder(fresh, &run.state())
     }
 
@@ -85,16 +158,24 @@ impl SavedState {
             path: run.path().into(),
             message: format!("{}: {message}", path.display()),
         };
-        // A crash between the two renames of a save leaves the old state under this name.
-        let old = run.state().with_extension("old");
-        let Some(folder) = [run.state(), old].into_iter().find(|folder| folder.exists()) else {
+        let folder = run.state();
+        if !folder.exists() {
             metrics::rewind(&run.metrics(), 0)?;
             return Ok(None);
-        };
-        let path = folder.join("progress.json");
-        let text = std::fs::read_to_string(&path).map_err(|error| refuse(&path, error.to_string()))?;
+        }
+        verify(&folder).map_err(|(path, message)| {
+            refuse(
+                &path,
+                format!(
+                    "{message}. The run cannot go on from it; its models are files of their own: another run can start from {} as model.init",
+                    run.last().display()
+                ),
+            )
+        })?;
+        let path = folder.join(PROGRESS);
+        let text = read_text(&path, SMALL_BYTES)?;
         let progress: Progress = serde_json::from_str(&text).map_err(|error| refuse(&path, error.to_string()))?;
-        let path = folder.join("weights.safetensors");
+        let path = folder.join(WEIGHTS);
         let mut weights = read_safetensors(&path)?;
         for (name, parameter) in parameters {
             let saved = weights.remove(name).ok_or_else(|| refuse(&path, format!("{name} is missing")))?;
@@ -106,9 +187,26 @@ impl SavedState {
             }
             tch::no_grad(|| parameter.shallow_clone().f_copy_(&saved))?;
         }
-        let path = folder.join("optimiser.safetensors");
+        let path = folder.join(OPTIMISER);
         optimiser.restore(read_safetensors(&path)?).map_err(|message| refuse(&path, message))?;
         metrics::rewind(&run.metrics(), progress.update)?;
         Ok(Some(progress))
     }
+}
+
+/// Demands that a state's files are those that were saved, bit by bit; or the file that is not, and why.
+fn verify(folder: &Path) -> std::result::Result<(), (PathBuf, String)> {
+    let path = folder.join(SUMS);
+    let text = read_text(&path, SMALL_BYTES).map_err(|error| (path.clone(), error.to_string()))?;
+    for name in [WEIGHTS, OPTIMISER, PROGRESS] {
+        let listed = text.lines().find_map(|line| line.strip_suffix(name)?.strip_suffix("  "));
+        let listed = listed.ok_or_else(|| (path.clone(), format!("{name} is not listed in it")))?;
+        let file = folder.join(name);
+        let found = files::sha256(&file).map_err(|error| (file.clone(), error.to_string()))?;
+        if found != listed {
+            let message = format!("damaged: its SHA-256 is {found}, and {SUMS} says {listed}");
+            return Err((file, message));
+        }
+    }
+    Ok(())
 }

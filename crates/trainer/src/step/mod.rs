@@ -17,12 +17,14 @@ use crate::model::ModelSpec;
 use crate::optimiser::{AdamW, Applied};
 use crate::recipe::Recipe;
 use crate::regularise::Anchored;
-use crate::replicas::Replicas;
+use crate::replicas::{Replicas, Summed};
 use crate::sites::SiteRate;
 
 pub use features::{KeptFeatures, why_not_kept};
+use part::Common;
 pub use part::CtcLearner;
-use part::{Common, Part};
+#[cfg(test)]
+use part::Part;
 
 /// What decides an update.
 #[derive(Debug)]
@@ -79,16 +81,13 @@ impl Step<'_> {
             },
         };
         let ids: Vec<String> = batches.iter().flat_map(LoadedBatch::ids).collect();
-        let parts: Vec<LoadedBatch> = batches.into_iter().flat_map(|batch| batch.cut(self.replicas.count())).collect();
-        let real: usize = parts.iter().map(LoadedBatch::samples).sum();
-        let padded: usize = parts.iter().map(LoadedBatch::padded_samples).sum();
-
-        let mut sums = Part::default();
         let mixed = self.anchored.map(|anchored| anchored.mix(self.update)).transpose()?;
-        let computed = self.replicas.compute(&common, parts, |part| sums.add(part));
-        // Whatever became of the update: the weights are not to stay mixed.
-        mixed.map(|mixed| mixed.restore(&mut sums.gradients)).transpose()?;
-        computed?;
+        let mut summed = self.replicas.sum(&common, &batches);
+        if let Some(mixed) = mixed {
+            // Whatever became of the update: the weights are not to stay mixed.
+            mixed.restore(summed.as_mut().map_or(&mut [], |summed| &mut summed.sums.gradients))?;
+        }
+        let Summed { mut sums, samples, padded } = summed?;
         let pull = self.anchored.map(|anchored| anchored.pull(&mut sums.gradients)).transpose()?.flatten();
         sums.regularisers.extend(pull.map(|pull| (Regulariser::L2Sp, pull)));
         let applied = Applied { update: self.update + 1, learning_rate, clip: train.clip, divisor: 1.0 };
@@ -107,8 +106,8 @@ impl Step<'_> {
             regularisers: sums.regularisers,
             masked: share(sums.masked),
             measures: Measures::Ctc { blank: share(sums.blank) },
-            audio_seconds: real as f64 / f64::from(spec.audio.sampling_rate),
-            padding: 1.0 - real as f64 / padded.max(1) as f64,
+            audio_seconds: samples as f64 / f64::from(spec.audio.sampling_rate),
+            padding: 1.0 - samples as f64 / padded.max(1) as f64,
             seconds: start.elapsed().as_secs_f64(),
             ..UpdateReport::default()
         };

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::event::Regulariser;
 use crate::model::{ModelSpec, Recogniser, Recognition};
 use crate::recipe::Recipe;
-use crate::replicas::{Learner, Replicas, learnt_of, worthwhile};
+use crate::replicas::{Learner, Replicas, Sums, learnt_of, worthwhile};
 use crate::sites::SiteSums;
 
 /// What all parts of an update have in common.
@@ -64,12 +64,8 @@ pub struct Part {
     pub blank: i64,
 }
 
-impl Part {
-    /// Adds another part of the same update.
-    ///
-    /// # Errors
-    /// libtorch's own.
-    pub fn add(&mut self, part: Part) -> Result<()> {
+impl Sums for Part {
+    fn add(&mut self, part: Part) -> Result<()> {
         self.loss += part.loss;
         self.rate += part.rate;
         self.masked += part.masked;

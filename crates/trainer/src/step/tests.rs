@@ -17,6 +17,7 @@ use crate::event::Regulariser;
 use crate::model::{AudioSpec, Recogniser};
 use crate::optimiser::{AdamWConfig, gradient_norm};
 use crate::recipe::{BottleneckRecipe, DataRecipe, MaskRecipe, TrainRecipe};
+use crate::replicas::Sums;
 
 /// libtorch's number of threads is the process's: tests that set it take turns.
 fn alone() -> MutexGuard<'static, ()> {

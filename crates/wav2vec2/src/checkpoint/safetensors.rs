@@ -186,6 +186,35 @@ fn share(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+impl Outgoing {
+    fn new(path: &Path, name: &str, tensor: &Tensor) -> Result<Outgoing> {
+        let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
+        let dtype = dtype_of(tensor.kind()).ok_or_else(|| Error::Mismatch {
+            path: path.into(),
+            problems: vec![format!("{name}: type {:?} cannot be written", tensor.kind())],
+        })?;
+        let shape = tensor.size().iter().map(|&size| size as usize).collect();
+        Ok(Outgoing { tensor, dtype, shape })
+    }
+}
+
+/// Reads a safetensors file back and demands that it holds these tensors, each with every bit.
+///
+/// # Errors
+/// A file that is unreadable or malformed, or the tensors that are missing or not the same.
+pub fn verify_safetensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    let mapped = Mapped::open(path)?;
+    let mut problems = Vec::new();
+    for (name, tensor) in tensors {
+        let Located { kind, shape, bytes, start } = mapped.locate(name)?;
+        if kind != tensor.kind() || shape != tensor.size() || bytes != &*Outgoing::new(path, name, tensor)?.data() {
+            problems.push(format!("{name}: what can be read is not what was written"));
+        }
+        mapped.forget(start, bytes.len());
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Error::Mismatch { path: path.into(), problems }) }
+}
+
 /// Writes tensors to a safetensors file: to a sibling temporary file, synced, then renamed.
 ///
 /// # Errors
@@ -194,15 +223,7 @@ pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)], metadata: &[
     let io = |source| Error::Io { path: path.into(), source };
     let views = tensors
         .iter()
-        .map(|(name, tensor)| {
-            let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
-            let dtype = dtype_of(tensor.kind()).ok_or_else(|| Error::Mismatch {
-                path: path.into(),
-                problems: vec![format!("{name}: type {:?} cannot be written", tensor.kind())],
-            })?;
-            let shape = tensor.size().iter().map(|&size| size as usize).collect();
-            Ok((name.as_str(), Outgoing { tensor, dtype, shape }))
-        })
+        .map(|(name, tensor)| Ok((name.as_str(), Outgoing::new(path, name, tensor)?)))
         .collect::<Result<Vec<_>>>()?;
     let metadata: HashMap<String, String> =
         metadata.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
