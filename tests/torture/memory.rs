@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::{alone, count, figure};
 use crate::harness::{ARCHITECTURE, Dir};
 
-/// What allocators may hold more at a run's end than in its first third, MiB. A waveform of a second that is lost a file, or
-/// the gradients of this model an update (some 60 KiB each), would come to more within 300 of them.
+/// What allocators may hold more at a run's end than about its middle, MiB: libtorch keeps a kernel for each new shape, up to a
+/// thousand and some, and batches are of many lengths. Over 1,000 updates or 5,000 files, 16 KiB lost an update or 3 KiB a file
+/// come to that.
 const GROWTH: f64 = 16.0;
 
 /// Resident memory of a process at many moments of its life, MiB.
@@ -39,8 +40,8 @@ fn median(seen: &[f64], from: f64, to: f64) -> f64 {
 }
 
 fn is_flat(what: &str, seen: &[f64]) {
-    let (early, late) = (median(seen, 0.2, 0.35), median(seen, 0.9, 1.0));
-    figure("memory", what, format!("{early:.1} MiB early, {late:.1} MiB at the end"));
+    let (early, late) = (median(seen, 0.4, 0.6), median(seen, 0.9, 1.0));
+    figure("memory", what, format!("{early:.1} MiB about its middle, {late:.1} MiB at its end"));
     assert!(late - early < GROWTH, "{what}: from {early:.1} MiB to {late:.1} MiB");
 }
 
@@ -50,7 +51,7 @@ fn training_takes_no_more_memory_with_time() {
     let updates = count(300, 2000);
     let dir = Dir::with_recipe(updates as u64);
     let recipe = crate::resume::full_recipe().replace("updates: 50", &format!("updates: {updates}"));
-    dir.write("recipe.yaml", recipe.replace("evaluate_every: 10", "evaluate_every: 100"));
+    dir.write("recipe.yaml", recipe.replace("evaluate_every: 10", &format!("evaluate_every: {}", updates / 20)));
     let seen = watch(dir.klang(["train", "recipe.yaml", "--run", "run"]).start());
     assert_eq!(dir.json("run/state/progress.json")["update"], updates);
     is_flat(&format!("training, {updates} updates"), &seen);
