@@ -7,9 +7,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::project::Project;
 
-/// Cargo as it was called (`CARGO`), or the one on the PATH.
+/// Cargo as it was called (`CARGO`), or the one on the PATH, without what it tells of this package: build scripts that look at
+/// it would have their crates, and all above them, built again each time.
 pub fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names.filter(|name| name.to_str().is_some_and(told)).for_each(|name| _ = command.env_remove(name));
+    command
 }
 
 /// Runs a command in the project's root, showing it first as it could be typed there.
