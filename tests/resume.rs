@@ -55,7 +55,8 @@ fn a_crash_while_the_state_was_being_replaced_loses_nothing() {
     dir.write("recipe.yaml", full_recipe());
     let update = start_and_kill(&dir, "train", "run");
     // What a crash between the two renames of a save leaves behind.
-    fs::rename(dir.path("run/state"), dir.path("run/state.old")).expect("a rename");
+    fs::rename(dir.path("run/state"), dir.path("run/.old-state.tmp")).expect("a rename");
+    dir.write("run/best.old/model.safetensors", "mine");
     dir.write("run/.state-a1.tmp/weights.safetensors", "half");
     dir.write("run/.klang-b2.tmp", "half");
     dir.write("run/.notes.tmp", "mine");
@@ -63,8 +64,8 @@ fn a_crash_while_the_state_was_being_replaced_loses_nothing() {
     resumed.says(&[&format!("resuming after update {update}")]);
     assert_eq!(dir.json("run/state/progress.json")["update"], UPDATES);
     let left = |name: &str| dir.path(name).exists();
-    assert!(!left("run/state.old") && !left("run/.state-a1.tmp") && !left("run/.klang-b2.tmp"));
-    assert!(left("run/.notes.tmp"), "what klang did not write stays");
+    assert!(!left("run/.old-state.tmp") && !left("run/.state-a1.tmp") && !left("run/.klang-b2.tmp"));
+    assert!(left("run/.notes.tmp") && left("run/best.old/model.safetensors"), "what klang did not write stays");
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn a_resume_elsewhere_says_what_is_not_the_same() {
     assert!(!resume().stderr.contains("computed otherwise"), "the same is no news");
     // As another machine would have saved it.
     let mut progress = dir.json("run/state/progress.json");
-    assert_eq!((&progress["made_by"]["parts"], &progress["made_by"]["device"]), (&json!(1), &json!("cpu")));
+    assert_eq!((&progress["parts"], &progress["made_by"]["device"]), (&json!(1), &json!("cpu")));
     progress["made_by"]["klang"] = "0.0.1".into();
     progress["made_by"]["precision"] = "bf16".into();
     progress["made_by"]["processor"] = "abacus".into();
@@ -97,11 +98,11 @@ fn a_resume_elsewhere_says_what_is_not_the_same() {
 
 /// Writes the sums of a state that was changed by hand, by the tool that the format is of.
 fn seal(dir: &Dir, run: &str) {
+    let state = || dir.path(format!("{run}/state"));
     let mut command = std::process::Command::new("sha256sum");
     command.args(["weights.safetensors", "optimiser.safetensors", "progress.json"]);
-    let sums = command.current_dir(dir.path(format!("{run}/state"))).output().expect("sha256sum");
+    let sums = command.current_dir(state()).output().expect("sha256sum");
     assert!(sums.status.success());
-    assert_eq!(dir.text(&format!("{run}/state/SHA256SUMS")).lines().count(), 3);
     dir.write(&format!("{run}/state/SHA256SUMS"), sums.stdout);
 }
 
@@ -124,7 +125,7 @@ fn a_run_goes_on_with_its_own_masks_and_noise_on_another_number_of_cores() {
     training.kill().expect("SIGKILL");
     assert!(!training.wait().expect("an end").success(), "it ended before it could be stopped");
     train("1", "moved", &["--resume"]).succeeds().says(&["threads 2, now 1"]);
-    assert_eq!(dir.json("moved/state/progress.json")["made_by"]["parts"], 2);
+    assert_eq!(dir.json("moved/state/progress.json")["parts"], 2);
     let lines = |run: &str| {
         let lines = dir.json_lines(&format!("{run}/metrics.jsonl")).into_iter();
         let number = |line: &serde_json::Value, key: &str| line[key].as_f64().expect("a number");
@@ -132,7 +133,7 @@ fn a_run_goes_on_with_its_own_masks_and_noise_on_another_number_of_cores() {
         train.map(|line| (number(&line, "masked"), number(&line, "loss"))).collect::<Vec<_>>()
     };
     let (whole, moved) = (lines("whole"), lines("moved"));
-    assert_eq!(whole.len(), 25);
+    assert_eq!((whole.len(), moved.len()), (25, 25));
     for (place, (whole, moved)) in whole.iter().zip(&moved).enumerate() {
         assert_eq!(whole.0, moved.0, "other frames are masked at line {place}");
         // A single thread sums in another order: 2⁻²⁴ a sum, which forty updates may carry on a thousandfold.
@@ -160,15 +161,56 @@ fn where_there_is_no_run_there_is_nothing_to_resume() {
 }
 
 #[test]
+fn weights_that_are_not_finite_are_never_saved() {
+    let dir = Dir::with_recipe(1);
+    // Nothing is masked, so that the vector that stands for masked frames takes no part in any loss.
+    dir.write(
+        "recipe.yaml",
+        recipe(UPDATES, "", "", "mask: {time: {share: 0, length: 2}, channel: {share: 0, length: 2}}"),
+    );
+    let update = start_and_kill(&dir, "train", "run");
+    let name = "run/state/weights.safetensors";
+    let mut bytes = dir.bytes(name);
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let (weight, _) = tensors.iter().find(|(name, _)| name.ends_with("masked_spec_embed")).expect("the vector");
+    let (header, metadata) = safetensors::SafeTensors::read_metadata(&bytes).expect("safetensors");
+    let place = 8 + header + metadata.info(weight).expect("the vector").data_offsets.0;
+    bytes[place..place + 4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    dir.write(name, bytes);
+    seal(&dir, "run");
+    let models = ["best", "last"].map(|model| dir.bytes(&format!("run/{model}/model.safetensors")));
+    let ended = dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).ends_with(1);
+    ended.says(&["masked_spec_embed holds a number that is not finite", "train.learning_rate"]);
+    assert_eq!(dir.json("run/state/progress.json")["update"], update);
+    assert!(["best", "last"].map(|model| dir.bytes(&format!("run/{model}/model.safetensors"))) == models);
+}
+
+#[test]
+fn a_state_that_is_gone_is_no_reason_to_begin_anew() {
+    let dir = Dir::with_recipe(4);
+    dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
+    let best = dir.bytes("run/best/model.safetensors");
+    fs::remove_dir_all(dir.path("run/state")).expect("a state");
+    let refused = dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).refused_with(2);
+    refused.says(&["run/state", "it is gone", "run/last as model.init"]);
+    assert!(dir.bytes("run/best/model.safetensors") == best);
+}
+
+#[test]
 fn a_damaged_state_is_named_and_nothing_panics() {
     let dir = Dir::with_recipe(2);
     dir.klang(["train", "recipe.yaml", "--run", "run"]).succeeds();
+    let check =
+        std::process::Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(dir.path("run/state")).output();
+    let check = check.expect("sha256sum");
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    assert_eq!(String::from_utf8_lossy(&check.stdout).lines().filter(|line| line.ends_with(": OK")).count(), 3);
     for name in ["run/state/optimiser.safetensors", "run/state/weights.safetensors", "run/state/progress.json"] {
         let whole = dir.bytes(name);
         dir.write(name, &whole[..whole.len() / 2]);
         let resumed = dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).run();
         assert!(matches!(resumed.code, Some(1 | 2)), "\n{resumed}");
-        resumed.says(&[name, "SHA-256", "run/last as model.init"]);
+        resumed.says(&[name, "SHA256SUMS", "run/last as model.init"]);
         // Cut short before it was summed: what stands in it is looked at too.
         seal(&dir, "run");
         let resumed = dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).run();

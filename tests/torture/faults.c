@@ -59,11 +59,15 @@ ssize_t write(int file, const void *bytes, size_t count) {
     return NEXT(write)(file, bytes, count);
 }
 
-int open64(const char *path, int flags, ...) {
-    va_list rest;
-    va_start(rest, flags);
-    mode_t mode = va_arg(rest, mode_t);
-    va_end(rest);
-    if ((flags & O_ACCMODE) != O_RDONLY && fails("open", path)) return -1;
-    return NEXT(open64)(path, flags, mode);
-}
+#define OPEN(name)                                                              \
+    int name(const char *path, int flags, ...) {                                \
+        va_list rest;                                                           \
+        va_start(rest, flags);                                                  \
+        mode_t mode = va_arg(rest, mode_t);                                     \
+        va_end(rest);                                                           \
+        if ((flags & O_ACCMODE) != O_RDONLY && fails("open", path)) return -1;  \
+        return NEXT(name)(path, flags, mode);                                   \
+    }
+
+OPEN(open)
+OPEN(open64)

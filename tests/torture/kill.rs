@@ -1,10 +1,12 @@
 //! SIGKILL at any moment.
 
+use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
-use super::subject::{Subject, leftovers, wait_within};
+use super::subject::{Guarded, Subject, leftovers, wait_within};
 use super::{alone, count, figure, random};
 
 #[test]
@@ -23,24 +25,23 @@ fn a_run_killed_at_any_moment_ends_as_the_one_that_never_was() {
             let run = format!("killed-{runs}");
             loop {
                 let folder = subject.dir.path(&run);
-                let mut training = subject.dir.klang(subject.arguments(&run)).start();
+                let before = leftovers(&folder);
+                let mut training = Guarded(subject.dir.klang(subject.arguments(&run)).start());
+                let training = &mut training.0;
                 if done < wanted {
                     // Every third kill waits for a save to begin, a moment that chance alone would seldom hit.
                     let waits = done % 3 == 2;
                     let moment = Duration::from_secs_f64(random.random_range(0.0..1.2) * subject.seconds);
-                    let within = Duration::from_micros(random.random_range(0..3000));
                     let ended = if waits {
-                        wait_for_save(&mut training, &folder, Duration::from_secs(60)) || {
-                            wait_within(&mut training, within).is_some()
-                        }
+                        wait_for_save(training, &folder, &before)
                     } else {
-                        wait_within(&mut training, moment).is_some()
+                        wait_within(training, moment).is_some()
                     };
                     if !ended {
                         training.kill().expect("SIGKILL");
                         training.wait().expect("an end");
                         done += 1;
-                        saving += usize::from(!leftovers(&folder).is_empty());
+                        saving += usize::from(leftovers(&folder).iter().any(|name| !before.contains(name)));
                         continue;
                     }
                 }
@@ -56,17 +57,18 @@ fn a_run_killed_at_any_moment_ends_as_the_one_that_never_was() {
     figure("kills", "SIGKILLs survived", kills);
     figure("kills", "of them while a save was under way", saving);
     figure("kills", "runs that they fell on, each equal to the undisturbed one bit by bit", runs);
-    assert!(saving > 0, "no kill met a save");
+    // A save may be over before it is seen: among many it is not.
+    assert!(saving >= count(0, 5), "only {saving} kills met a save");
 }
 
-/// Waits until a save has begun; whether the process ended before.
-fn wait_for_save(training: &mut std::process::Child, run: &std::path::Path, limit: Duration) -> bool {
-    let deadline = Instant::now() + limit;
+/// Waits until a save has begun that has left nothing `before`; whether the process ended first.
+fn wait_for_save(training: &mut Child, run: &Path, before: &[String]) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
         if training.try_wait().expect("a process of ours").is_some() {
             return true;
         }
-        if !leftovers(run).is_empty() {
+        if leftovers(run).iter().any(|name| !before.contains(name)) {
             return false;
         }
         std::thread::yield_now();

@@ -66,6 +66,7 @@ impl Subject {
     pub fn arguments(&self, run: &str) -> Vec<String> {
         let mut arguments = vec!["train", "recipe.yaml", "--run", run];
         arguments.extend(&self.settings);
+        // An absolute path stays what it is.
         if self.dir.path(run).join("recipe.yaml").exists() {
             arguments.push("--resume");
         }
@@ -96,7 +97,17 @@ impl Subject {
 pub fn leftovers(run: &Path) -> Vec<String> {
     let entries = fs::read_dir(run).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.ends_with(".tmp") || name.ends_with(".old")).collect()
+    names.filter(|name| name.ends_with(".tmp")).collect()
+}
+
+/// A process that does not outlive whoever looks after it.
+pub struct Guarded(pub Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Waits for a process's own end, so long.

@@ -100,9 +100,11 @@ pub enum Error {
     },
     /// A weight that became NaN or infinite in an update whose loss and gradient were not.
     #[error(
-        "{name} holds a number that is not finite: nothing of it is saved. Lower train.learning_rate or model.norm.learning_rate_scale; the last saved state is whole"
+        "update {update}: {name} holds a number that is not finite; nothing of it is saved, and the last saved state and models are whole. Start another run with a lower train.learning_rate or model.norm.learning_rate_scale"
     )]
     WeightsNotFinite {
+        /// Updates done.
+        update: u64,
         /// The parameter.
         name: String,
     },
@@ -199,16 +201,16 @@ pub enum Error {
         /// The system's message.
         source: std::io::Error,
     },
-    /// Memory does not suffice for an update whose utterances are computed one by one.
+    /// Memory does not suffice for utterances that are computed one by one.
     #[error(
-        "out of memory, though each utterance is computed by itself: {}. Lower data.duration's upper bound, take a smaller model.size or train.gradient_checkpointing: true, or free memory; the last saved state is whole ({source})",
+        "out of memory, though each utterance is computed by itself: {}. Free memory and go on with --resume, or start another run with less to hold: a lower upper bound of data.duration, train.gradient_checkpointing: true, a smaller model.size ({message})",
         ids.join(", ")
     )]
     OutOfMemory {
-        /// The update's utterances.
+        /// The batch's utterances.
         ids: Vec<String>,
         /// libtorch's message.
-        source: tch::TchError,
+        message: String,
     },
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
@@ -251,15 +253,24 @@ impl Error {
         }
     }
 
-    /// Whether memory did not suffice, of a GPU or of the machine.
-    pub(crate) fn is_out_of_memory(&self) -> bool {
-        match self {
-            Error::OutOfMemory { .. } => true,
+    /// libtorch's message that memory did not suffice, of a GPU or of the machine; any other error as it is.
+    pub(crate) fn out_of_memory(self) -> std::result::Result<String, Error> {
+        // Its allocators' words, and those of the libraries below it.
+        const WORDS: [&str; 6] = [
+            "out of memory",
+            "can't allocate memory",
+            "not enough memory",
+            "std::bad_alloc",
+            "CUBLAS_STATUS_ALLOC_FAILED",
+            "CUDNN_STATUS_ALLOC_FAILED",
+        ];
+        let said = match &self {
             Error::Torch(error)
             | Error::Wav2Vec2(klang_wav2vec2::Error::Torch(error))
-            | Error::Ctc(klang_ctc::Error::Torch(error)) => is_out_of_memory(error),
-            _ => false,
-        }
+            | Error::Ctc(klang_ctc::Error::Torch(error)) => error.to_string(),
+            _ => return Err(self),
+        };
+        if WORDS.iter().any(|words| said.contains(words)) { Ok(said) } else { Err(self) }
     }
 
     pub(crate) fn before_work(error: impl Into<Error>) -> Error {
@@ -270,19 +281,6 @@ impl Error {
         let path = path.into();
         move |source| Error::Io { path, source }
     }
-}
-
-/// Whether libtorch says that memory did not suffice: its allocators' words, and those of the libraries below it.
-pub(crate) fn is_out_of_memory(error: &tch::TchError) -> bool {
-    const WORDS: [&str; 5] = [
-        "out of memory",
-        "can't allocate memory",
-        "not enough memory",
-        "CUBLAS_STATUS_ALLOC_FAILED",
-        "CUDNN_STATUS_ALLOC_FAILED",
-    ];
-    let message = error.to_string();
-    WORDS.iter().any(|words| message.contains(words))
 }
 
 /// Shorthand for this crate's results.

@@ -206,11 +206,14 @@ pub(crate) fn emitted(
 fn within_memory(model: &Recogniser, batch: LoadedBatch) -> Result<Vec<(LoadedBatch, Recognition)>> {
     match batch.waveforms().and_then(|waveforms| model.forward(&waveforms, Pass::Evaluation)) {
         Ok(recognition) => Ok(vec![(batch, recognition)]),
-        Err(error) if error.is_out_of_memory() && batch.rows.len() > 1 => {
+        Err(error) => {
+            let message = error.out_of_memory()?;
+            if batch.rows.len() <= 1 {
+                return Err(Error::OutOfMemory { ids: batch.ids(), message });
+            }
             let halves = batch.cut(2).into_iter().map(|half| within_memory(model, half));
             Ok(halves.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
         }
-        Err(error) => Err(error),
     }
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn try_folder(path: &Path) -> std::io::Result<()> {
 
 /// Removes what a process that was killed while it saved has left in `folder`.
 pub(crate) fn clear_leftovers(folder: &Path) {
-    const UNFINISHED: [&str; 4] = [".klang-", ".model-", ".state-", ".weights-"];
+    const UNFINISHED: [&str; 5] = [".klang-", ".model-", ".old-", ".state-", ".weights-"];
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
@@ -117,9 +117,10 @@ pub(crate) fn place_folder(fresh: tempfile::TempDir, folder: &Path) -> Result<()
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(fresh.path(), mode).map_err(Error::io(folder))?;
     // The system refuses this where something has come there meanwhile.
+    sync_folder(fresh.path()).map_err(Error::io(folder))?;
     std::fs::rename(fresh.path(), folder).map_err(Error::io(folder))?;
     let _ = fresh.keep();
-    Ok(())
+    sync_folder(parent(folder)).map_err(Error::io(folder))
 }
 
 /// Moves what a finished temporary folder inside `folder` holds up into it, `last` behind all the others: somebody's shell
@@ -132,13 +133,13 @@ pub(crate) fn empty_into(fresh: tempfile::TempDir, folder: &Path, last: &str) ->
         let target = folder.join(&name);
         std::fs::rename(fresh.path().join(&name), &target).map_err(Error::io(target))?;
     }
-    Ok(())
+    sync_folder(folder).map_err(Error::io(folder))
 }
 
 /// Puts a finished temporary folder in the place of `folder`, which is klang's own.
 ///
 /// At every moment one whole folder stands under the name, the old one or the new. Where the file system cannot exchange two
-/// names at once, a crash between two renames leaves the old folder beside its place, and [`put_back`] brings it there.
+/// names at once, a crash between two renames leaves the old folder [beside] its place, and [`put_back`] brings it there.
 pub(crate) fn replace_folder(fresh: tempfile::TempDir, folder: &Path) -> Result<()> {
     let io = || Error::io(folder);
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -164,10 +165,15 @@ fn exchange(fresh: &Path, folder: &Path) -> std::io::Result<bool> {
         return std::fs::rename(fresh, folder).map(|()| false);
     }
     match renameat_with(CWD, fresh, CWD, folder, RenameFlags::EXCHANGE) {
-        Ok(()) => return Ok(true),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-        Err(error) => return Err(error.into()),
+        Ok(()) => Ok(true),
+        // Of file systems without it, of old systems, and of containers that forbid it.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => exchange_by_renames(fresh, folder),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// As [`exchange`], where there is a folder, in three steps.
+fn exchange_by_renames(fresh: &Path, folder: &Path) -> std::io::Result<bool> {
     let old = beside(folder);
     let _ = std::fs::remove_dir_all(&old);
     std::fs::rename(folder, &old)?;
@@ -182,17 +188,15 @@ fn exchange(fresh: &Path, folder: &Path) -> std::io::Result<bool> {
 pub(crate) fn put_back(folder: &Path) -> Result<()> {
     let old = beside(folder);
     if old.exists() && !folder.exists() {
-        return std::fs::rename(&old, folder).map_err(Error::io(folder));
-    }
-    if old.exists() {
-        let _ = std::fs::remove_dir_all(&old);
+        std::fs::rename(&old, folder).map_err(Error::io(folder))?;
     }
     Ok(())
 }
 
-/// Where a folder stands while another takes its place.
+/// Where a folder stands while another takes its place: a name that nobody else gives.
 fn beside(folder: &Path) -> std::path::PathBuf {
-    folder.with_extension("old")
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!(".old-{name}.tmp"))
 }
 
 /// Has the system write what it holds of a file to the disk.
@@ -208,6 +212,15 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Has the system forget what it holds of a file that is on the disk: what is read next comes from there, where the file
+/// system lets it.
+pub(crate) fn forget(path: &Path) -> Result<()> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    // A hint: where it is not taken, what is read comes from memory.
+    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    Ok(())
+}
+
 /// The SHA-256 of a file, in hexadecimal.
 pub(crate) fn sha256(path: &Path) -> Result<String> {
     let attempt = || {
@@ -216,4 +229,56 @@ pub(crate) fn sha256(path: &Path) -> Result<String> {
         Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     };
     attempt().map_err(Error::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with `old` and `fresh` in it, each with a file that names it.
+    fn two() -> tempfile::TempDir {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["old", "fresh"] {
+            std::fs::create_dir(place.path().join(name)).unwrap();
+            std::fs::write(place.path().join(name).join("who"), name).unwrap();
+        }
+        place
+    }
+
+    fn who(folder: &Path) -> String {
+        std::fs::read_to_string(folder.join("who")).unwrap()
+    }
+
+    #[test]
+    fn folders_change_places_in_one_step_or_in_three() {
+        for by in [exchange, exchange_by_renames] {
+            let place = two();
+            let (old, fresh) = (place.path().join("old"), place.path().join("fresh"));
+            // What an earlier crash has left is in nobody's way.
+            std::fs::create_dir(beside(&old)).unwrap();
+            std::fs::write(beside(&old).join("who"), "older").unwrap();
+            assert!(by(&fresh, &old).unwrap());
+            assert_eq!((who(&old), who(&fresh)), ("fresh".into(), "old".into()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_stays() {
+        let place = two();
+        let (old, missing) = (place.path().join("old"), place.path().join("missing"));
+        assert!(exchange_by_renames(&missing, &old).is_err());
+        assert_eq!(who(&old), "old");
+    }
+
+    #[test]
+    fn a_folder_left_beside_its_place_comes_back_and_a_strangers_stays() {
+        let place = two();
+        let (old, stranger) = (place.path().join("old"), place.path().join("old.old"));
+        std::fs::create_dir(&stranger).unwrap();
+        std::fs::rename(&old, beside(&old)).unwrap();
+        put_back(&old).unwrap();
+        assert_eq!(who(&old), "old");
+        clear_leftovers(place.path());
+        assert!(stranger.exists() && !beside(&old).exists());
+    }
 }

@@ -12,7 +12,7 @@ use tch::{Device, Tensor};
 
 use crate::data::LoadedBatch;
 use crate::device::Compute;
-use crate::error::{Error, Result, is_out_of_memory};
+use crate::error::{Error, Result};
 
 /// Bytes of gradients that all replicas together may hold: a large model's operations are long enough for libtorch's own
 /// threads, and a copy of its gradients for each core is not worth its memory.
@@ -138,14 +138,14 @@ impl<L: Learner> Replicas<L> {
             let padded = parts.iter().map(LoadedBatch::padded_samples).sum();
             let rows = parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
             let mut sums = L::Part::default();
-            match self.compute(common, parts, |part| sums.add(part)) {
-                Err(error) if error.is_out_of_memory() && rows > 1 => self.parts.set(2 * count),
-                Err(Error::Torch(source)) if is_out_of_memory(&source) => {
-                    let ids = batches.iter().flat_map(LoadedBatch::ids).collect();
-                    return Err(Error::OutOfMemory { ids, source });
-                }
-                computed => return computed.map(|()| Summed { sums, samples, padded }),
+            let Err(error) = self.compute(common, parts, |part| sums.add(part)) else {
+                return Ok(Summed { sums, samples, padded });
+            };
+            let message = error.out_of_memory()?;
+            if rows <= 1 {
+                return Err(Error::OutOfMemory { ids: batches.iter().flat_map(LoadedBatch::ids).collect(), message });
             }
+            self.parts.set(2 * count);
         }
     }
 
@@ -183,6 +183,8 @@ impl<L: Learner> Replicas<L> {
         for number in 0..count {
             // Every part is waited for, whatever became of another: a job left over would answer the next update.
             let part = match number % busy {
+                // Nothing of this update counts any more.
+                0 if failed.is_some() => continue,
                 0 => own.next().map_or_else(
                     || Err(Error::Worker("a part of the batch was lost".into())),
                     |batch| self.own.compute(common, &batch, number),
@@ -274,10 +276,16 @@ mod tests {
         type Common = ();
         type Part = Vec<usize>;
 
-        fn compute(&self, (): &(), batch: &LoadedBatch, _: usize) -> Result<Vec<usize>> {
+        fn compute(&self, (): &(), batch: &LoadedBatch, number: usize) -> Result<Vec<usize>> {
             if batch.rows.len() > self.fits {
                 let message = "CUDA out of memory. Tried to allocate 2.00 GiB.";
-                return Err(TchError::Torch(message.into()).into());
+                let error = TchError::Torch(message.into());
+                // As it comes from each of the crates below.
+                return Err(match number % 3 {
+                    0 => error.into(),
+                    1 => klang_wav2vec2::Error::from(error).into(),
+                    _ => klang_ctc::Error::from(error).into(),
+                });
             }
             Ok(batch.rows.iter().map(|row| row.samples.len()).collect())
         }
@@ -307,7 +315,7 @@ mod tests {
     #[test]
     fn one_utterance_that_does_not_fit_ends_the_run() {
         let replicas = Replicas::start(vec![Counter { fits: 0 }], 1).unwrap();
-        let error = replicas.sum(&(), &[batch(3)]).unwrap_err();
-        assert!(error.is_out_of_memory() && error.to_string().contains("u0"), "{error}");
+        let error = replicas.sum(&(), &[batch(3)]).unwrap_err().to_string();
+        assert!(error.contains("out of memory") && error.contains("u0, u1, u2"), "{error}");
     }
 }

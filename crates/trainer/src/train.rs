@@ -53,8 +53,8 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
     };
     // Behind the restored weights: it is by them that features are kept.
     let replicas = CtcLearner::replicas(recipe, &model, optimiser.parameters())?;
-    if let Some(before) = &progress.made_by {
-        replicas.cut_into(before.parts);
+    if progress.parts > 0 {
+        replicas.cut_into(progress.parts);
     }
     // The folder is made only now: a recipe that fails leaves none behind.
     let run = match run {
@@ -129,12 +129,16 @@ impl Task for FineTuning<'_> {
         &self.prepared.train.items
     }
 
-    fn made_by(&self) -> MadeBy {
-        MadeBy::here(&self.model.compute, self.replicas.parts())
+    fn parts(&self) -> usize {
+        self.replicas.parts()
     }
 
-    fn check_weights(&self) -> Result<()> {
-        check_finite(&self.model.parameters())
+    fn made_by(&self) -> MadeBy {
+        MadeBy::here(&self.model.compute)
+    }
+
+    fn check_weights(&self, update: u64) -> Result<()> {
+        check_finite(&self.model.parameters(), update)
     }
 
     fn update(&mut self, done: u64, batches: Vec<LoadedBatch>, observer: &mut dyn Observer) -> Result<UpdateReport> {

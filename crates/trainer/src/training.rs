@@ -49,14 +49,17 @@ pub trait Task {
     /// Utterances to learn from.
     fn items(&self) -> &[std::sync::Arc<Item>];
 
-    /// What computes it, and in how many parts.
+    /// Parts into which batches are cut.
+    fn parts(&self) -> usize;
+
+    /// What computes it.
     fn made_by(&self) -> MadeBy;
 
-    /// Demands weights without a NaN or infinity.
+    /// Demands weights without a NaN or infinity, after `update` updates.
     ///
     /// # Errors
     /// The first that is not finite, by its name; libtorch's own.
-    fn check_weights(&self) -> Result<()>;
+    fn check_weights(&self, update: u64) -> Result<()>;
 
     /// Applies one update, the one after `done` updates.
     ///
@@ -233,9 +236,9 @@ impl<'a> Training<'a> {
                 batch.drop_unread();
             }
             let used = loaded.len() as u64;
-            let parts = task.made_by().parts;
+            let parts = task.parts();
             let report = task.update(self.progress.update, loaded, observer);
-            warn_of_parts(self.progress.update + 1, parts, task.made_by().parts, observer);
+            warn_of_parts(self.progress.update + 1, parts, task.parts(), observer);
             self.progress.update += 1;
             self.progress.batches += used;
             if let Some(report) = self.applied(report, observer)? {
@@ -267,7 +270,7 @@ impl<'a> Training<'a> {
     /// Judges the model, keeps the best one, saves the state.
     fn evaluate<T: Task>(&mut self, task: &mut T, observer: &mut dyn Observer) -> Result<()> {
         self.loading.bad_audio.at(self.progress.update);
-        task.check_weights()?;
+        task.check_weights(self.progress.update)?;
         // Before what may be stopped: the rates are of the update just done.
         if let Some(rates) = MetricsLine::rates(self.progress.update, task.rates()) {
             rates.append(&self.run.metrics())?;
@@ -299,7 +302,8 @@ impl<'a> Training<'a> {
             self.progress.finished = true;
         }
         self.progress.finished |= update == self.recipe.train.updates;
-        task.save_state(&Progress { seconds, made_by: Some(task.made_by()), ..self.progress.clone() })?;
+        let (made_by, parts) = (Some(task.made_by()), task.parts());
+        task.save_state(&Progress { seconds, made_by, parts, ..self.progress.clone() })?;
         write_report(self.run)
     }
 
@@ -325,9 +329,9 @@ impl<'a> Training<'a> {
 
     /// Saves a state to go on from, and ends with [`Error::Stopped`].
     fn stop<T: Task>(&mut self, task: &mut T, evaluates: bool) -> Result<()> {
-        task.check_weights()?;
-        let (seconds, made_by) = (self.seconds(), Some(task.made_by()));
-        task.save_state(&Progress { seconds, made_by, evaluates, ..self.progress.clone() })?;
+        task.check_weights(self.progress.update)?;
+        let (seconds, made_by, parts) = (self.seconds(), Some(task.made_by()), task.parts());
+        task.save_state(&Progress { seconds, made_by, parts, evaluates, ..self.progress.clone() })?;
         Err(Error::Stopped { path: self.run.path().into(), update: self.progress.update })
     }
 
@@ -351,21 +355,21 @@ impl<'a> Training<'a> {
 fn warn_of_parts(update: u64, before: usize, now: usize, observer: &mut dyn Observer) {
     if now > before {
         observer.event(Event::Warning(&format!(
-            "update {update}: out of memory; from here on each batch is computed in {now} parts instead of {before}, which is slower and learns the same. A lower train.batch_seconds fits at once"
+            "update {update}: out of memory; from here on each batch is computed in {now} parts instead of {before}, which is slower, and draws masks and noise part by part. A lower train.batch_seconds fits at once"
         )));
     }
 }
 
-/// Demands parameters without a NaN or infinity.
+/// Demands parameters without a NaN or infinity, after `update` updates.
 ///
 /// # Errors
 /// The first that is not finite, by its name; libtorch's own.
-pub fn check_finite(parameters: &[(String, Tensor)]) -> Result<()> {
+pub fn check_finite(parameters: &[(String, Tensor)], update: u64) -> Result<()> {
     for (name, tensor) in parameters {
         // A sum is finite only where every term is; one that overflows is looked at term by term.
         let sum = tensor.f_detach()?.f_sum(Kind::Double)?.f_double_value(&[])?;
         if !sum.is_finite() && tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-            return Err(Error::WeightsNotFinite { name: name.clone() });
+            return Err(Error::WeightsNotFinite { update, name: name.clone() });
         }
     }
     Ok(())
@@ -459,4 +463,20 @@ pub struct Speed {
     pub padding: f64,
     /// Share of the time spent waiting for audio.
     pub waiting: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_number_that_is_not_finite_is_found_and_a_sum_that_overflows_is_none() {
+        let named = |values: &[f64]| vec![("w".to_string(), Tensor::from_slice(values))];
+        for wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let error = check_finite(&named(&[1.0, wrong, 2.0]), 7).unwrap_err().to_string();
+            assert!(error.contains("update 7: w "), "{error}");
+        }
+        check_finite(&named(&[f64::MAX, f64::MAX]), 7).unwrap();
+        check_finite(&[("steps".to_string(), Tensor::from_slice(&[1i64, 2]))], 7).unwrap();
+    }
 }

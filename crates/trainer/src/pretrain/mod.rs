@@ -65,8 +65,8 @@ pub fn pretrain(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn
         None => Progress::default(),
     };
     let replicas = PretrainLearner::replicas(recipe, &model, optimiser.parameters())?;
-    if let Some(before) = &progress.made_by {
-        replicas.cut_into(before.parts);
+    if progress.parts > 0 {
+        replicas.cut_into(progress.parts);
     }
     // The folder is made only now: a recipe that fails leaves none behind.
     let run = match run {
@@ -148,12 +148,16 @@ impl Task for Pretraining<'_> {
         &self.prepared.train.items
     }
 
-    fn made_by(&self) -> MadeBy {
-        MadeBy::here(&self.model.compute, self.replicas.parts())
+    fn parts(&self) -> usize {
+        self.replicas.parts()
     }
 
-    fn check_weights(&self) -> Result<()> {
-        check_finite(&self.model.parameters())
+    fn made_by(&self) -> MadeBy {
+        MadeBy::here(&self.model.compute)
+    }
+
+    fn check_weights(&self, update: u64) -> Result<()> {
+        check_finite(&self.model.parameters(), update)
     }
 
     fn update(

@@ -341,6 +341,11 @@ pub fn read_metrics(path: &Path) -> Result<Vec<MetricsLine>> {
     Ok(metrics)
 }
 
+/// Evaluations that are recorded.
+pub(super) fn evaluations(lines: &[MetricsLine]) -> usize {
+    lines.iter().filter(|line| matches!(line, MetricsLine::Dev { .. } | MetricsLine::HeldOut { .. })).count()
+}
+
 /// Drops what was written after `update`: a resumed run writes it again.
 pub(super) fn rewind(path: &Path, update: u64) -> Result<()> {
     if !path.exists() {

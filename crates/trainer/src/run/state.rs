@@ -7,7 +7,7 @@ use klang_wav2vec2::checkpoint::{read_safetensors, read_text, verify_safetensors
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{RunFolder, metrics};
+use super::{RunFolder, metrics, read_metrics};
 use crate::device::{Compute, processor_name};
 use crate::error::{Error, Result};
 use crate::event::UpdateReport;
@@ -33,6 +33,9 @@ pub struct Progress {
     /// What computed it; none before the first save.
     #[serde(default)]
     pub made_by: Option<MadeBy>,
+    /// Parts into which batches are cut, masks and noise being drawn part by part; 0 before the first save.
+    #[serde(default)]
+    pub parts: usize,
     /// Whether training ended, by its updates or its patience.
     pub finished: bool,
     /// Whether the evaluation that is due after this update has still to be done.
@@ -48,7 +51,6 @@ pub struct Progress {
 
 /// What computed a run. Where any of it differs, numbers may.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct MadeBy {
     /// klang's version.
     pub klang: String,
@@ -60,20 +62,17 @@ pub struct MadeBy {
     pub threads: i32,
     /// The processor's name; empty where the system does not tell.
     pub processor: String,
-    /// Parts into which batches are cut; masks and noise are drawn part by part.
-    pub parts: usize,
 }
 
 impl MadeBy {
     /// This klang on this machine.
-    pub fn here(compute: &Compute, parts: usize) -> MadeBy {
+    pub fn here(compute: &Compute) -> MadeBy {
         MadeBy {
             klang: env!("CARGO_PKG_VERSION").into(),
             device: compute.device_name(),
             precision: compute.precision_name().into(),
             threads: compute.threads,
             processor: processor_name(),
-            parts,
         }
     }
 
@@ -81,15 +80,16 @@ impl MadeBy {
     pub fn differences(&self, before: &MadeBy) -> Vec<String> {
         let differs = |what: &str, before: &dyn Display, now: &dyn Display| {
             let (before, now) = (before.to_string(), now.to_string());
-            (before != now).then(|| format!("{what} {before}, now {now}"))
+            (before != now && !before.is_empty() && !now.is_empty()).then(|| format!("{what} {before}, now {now}"))
         };
+        // On a GPU the processor only reads and decides.
+        let on_cpu = self.device == "cpu" && before.device == "cpu";
         [
             differs("klang", &before.klang, &self.klang),
             differs("device", &before.device, &self.device),
             differs("precision", &before.precision, &self.precision),
-            differs("threads", &before.threads, &self.threads),
-            differs("processor", &before.processor, &self.processor),
-            differs("parts of a batch", &before.parts, &self.parts),
+            differs("threads", &before.threads, &self.threads).filter(|_| on_cpu),
+            differs("processor", &before.processor, &self.processor).filter(|_| on_cpu),
         ]
         .into_iter()
         .flatten()
@@ -134,8 +134,17 @@ impl SavedState {
         write_safetensors(&place(OPTIMISER), &moments, &[])?;
         let text = serde_json::to_string_pretty(progress).map_err(|error| Error::io(run.state())(error.into()))?;
         files::write(&place(PROGRESS), text.as_bytes())?;
+        for name in [WEIGHTS, OPTIMISER, PROGRESS] {
+            files::forget(&place(name))?;
+        }
         verify_safetensors(&place(WEIGHTS), parameters)?;
         verify_safetensors(&place(OPTIMISER), &moments)?;
+        if read_text(&place(PROGRESS), SMALL_BYTES)? != text {
+            let message = format!(
+                "{PROGRESS}: what can be read of a state just saved is not what was written; the state before it still stands. Look after disk and memory"
+            );
+            return Err(Error::Run { path: run.path().into(), message });
+        }
         let mut sums = String::new();
         for name in [WEIGHTS, OPTIMISER, PROGRESS] {
             sums += &format!("{}  {name}\n", files::sha256(&place(name))?);
@@ -159,19 +168,26 @@ impl SavedState {
             message: format!("{}: {message}", path.display()),
         };
         let folder = run.state();
+        // Models are files of their own, and outlive a state.
+        let instead = match [run.last(), run.best()].into_iter().find(|model| model.exists()) {
+            Some(model) => format!("another run can start from {} as model.init", model.display()),
+            None => "start another run with --run DIR".into(),
+        };
         if !folder.exists() {
+            // Each evaluation but the one under way has left a state.
+            if run.metrics().exists() && metrics::evaluations(&read_metrics(&run.metrics())?) > 1 {
+                return Err(refuse(
+                    &folder,
+                    format!(
+                        "it is gone, though this run has saved it: to begin anew would overwrite its models; {instead}"
+                    ),
+                ));
+            }
             metrics::rewind(&run.metrics(), 0)?;
             return Ok(None);
         }
-        verify(&folder).map_err(|(path, message)| {
-            refuse(
-                &path,
-                format!(
-                    "{message}. The run cannot go on from it; its models are files of their own: another run can start from {} as model.init",
-                    run.last().display()
-                ),
-            )
-        })?;
+        verify(&folder)
+            .map_err(|(path, message)| refuse(&path, format!("{message}. The run cannot go on from it; {instead}")))?;
         let path = folder.join(PROGRESS);
         let text = read_text(&path, SMALL_BYTES)?;
         let progress: Progress = serde_json::from_str(&text).map_err(|error| refuse(&path, error.to_string()))?;
@@ -197,6 +213,9 @@ impl SavedState {
 /// Demands that a state's files are those that were saved, bit by bit; or the file that is not, and why.
 fn verify(folder: &Path) -> std::result::Result<(), (PathBuf, String)> {
     let path = folder.join(SUMS);
+    if !path.exists() {
+        return Err((path, "missing: the state was saved by an older klang, or is damaged".into()));
+    }
     let text = read_text(&path, SMALL_BYTES).map_err(|error| (path.clone(), error.to_string()))?;
     for name in [WEIGHTS, OPTIMISER, PROGRESS] {
         let listed = text.lines().find_map(|line| line.strip_suffix(name)?.strip_suffix("  "));
@@ -204,7 +223,8 @@ fn verify(folder: &Path) -> std::result::Result<(), (PathBuf, String)> {
         let file = folder.join(name);
         let found = files::sha256(&file).map_err(|error| (file.clone(), error.to_string()))?;
         if found != listed {
-            let message = format!("damaged: its SHA-256 is {found}, and {SUMS} says {listed}");
+            let message =
+                format!("its SHA-256 is {found}, and {SUMS} beside it says {listed}: one of the two is damaged");
             return Err((file, message));
         }
     }
