@@ -123,7 +123,7 @@ fn damaged_files_of_every_kind_are_refused_or_read_and_nothing_panics() {
         ("run/recipe.yaml", resume),
     ];
     let mut random = random(12);
-    let times = count(3, 100);
+    let times = count(3, 40);
     let (mut refused, mut tried) = (0, 0);
     for (name, command) in subjects {
         let whole = dir.bytes(name);
