@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use klang_wav2vec2::checkpoint::{read_safetensors, write_safetensors};
+use klang_wav2vec2::checkpoint::{read_safetensors, read_text, write_safetensors};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 use crate::event::UpdateReport;
 use crate::files;
 use crate::optimiser::AdamW;
+
+/// Reports of some ten thousand updates; the bound keeps a wrong file from being read whole.
+const PROGRESS_BYTES: u64 = 16 << 20;
 
 /// How far a run is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +45,18 @@ pub struct Progress {
     /// The updates since the last line of metrics.
     #[serde(default)]
     pub reports: Vec<UpdateReport>,
+}
+
+impl Progress {
+    /// Reads a state's `progress.json`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is beyond all measure, or is none of its kind.
+    pub fn read(path: &Path) -> Result<Progress> {
+        let refuse = |message| Error::Run { path: files::parent(files::parent(path)).into(), message };
+        let text = read_text(path, PROGRESS_BYTES).map_err(|error| refuse(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| refuse(format!("{}: {error}", path.display())))
+    }
 }
 
 /// A state on disk.
@@ -92,8 +107,7 @@ impl SavedState {
             return Ok(None);
         };
         let path = folder.join("progress.json");
-        let text = std::fs::read_to_string(&path).map_err(|error| refuse(&path, error.to_string()))?;
-        let progress: Progress = serde_json::from_str(&text).map_err(|error| refuse(&path, error.to_string()))?;
+        let progress = Progress::read(&path)?;
         let path = folder.join("weights.safetensors");
         let mut weights = read_safetensors(&path)?;
         for (name, parameter) in parameters {
