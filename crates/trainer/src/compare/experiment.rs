@@ -212,6 +212,9 @@ impl Experiment {
                 return Err(format!("{key}: an empty list; allowed: at least one, or the key left out"));
             }
         }
+        if self.arms.iter().any(|arm| arm.name.is_empty()) {
+            return Err("arms: an arm without a name; allowed: a name for each".into());
+        }
         twice("arms", self.arms.iter().map(|arm| arm.name.clone()).collect())?;
         twice("seeds", self.seeds.iter().map(u64::to_string).collect())?;
         twice("budgets", self.budgets.iter().map(BudgetPlan::name).collect())?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::experiment::{ArmPlan, ColumnFolds, Experiment, Folds, VariableFolds};
 use crate::draw;
 use crate::error::{Error, Result};
-use crate::hypotheses::file_stem;
+use crate::hypotheses::{LONGEST_STEM, file_stem};
 use crate::prepare::Preparation;
 use crate::recipe::{Recipe, Source, SourcePart, setting};
 
@@ -77,6 +77,13 @@ impl Plan {
             return Err(self.refuse(format!(
                 "two runs would have the folder `{}`; arms and folds must differ in letters or digits",
                 job.name
+            )));
+        }
+        if let Some(job) = jobs.iter().find(|job| job.name.len() > LONGEST_STEM) {
+            let start: String = job.name.chars().take(60).collect();
+            return Err(self.refuse(format!(
+                "a run's folder would have a name of {} bytes, `{start}…`; allowed: {LONGEST_STEM}, from arm, budget, fold and seed",
+                job.name.len()
             )));
         }
         let Some(first) = jobs.first() else { return Ok(()) };
