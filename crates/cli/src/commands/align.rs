@@ -189,7 +189,7 @@ fn say(aligned: &[AlignedTranscript], count: usize) -> Result<()> {
 /// A recording and its text: cut into utterances.
 fn recording(arguments: &AlignArguments, model: &Recogniser, decoder: &Decoder, text: &Path) -> Result<Ending> {
     let audio = &arguments.input;
-    let content = std::fs::read_to_string(text).with_context(|| format!("cannot read {}", text.display()))?;
+    let content = klang_wav2vec2::checkpoint::read_text(text, output::MOST_BYTES)?;
     let lines: Vec<String> = content.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect();
     let stem = audio.file_stem().with_context(|| format!("{}: not a file name", audio.display()))?;
     let stem = stem.to_string_lossy().into_owned();
