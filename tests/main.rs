@@ -11,6 +11,7 @@ mod export;
 mod features;
 mod harness;
 mod help;
+mod hostile_names;
 mod hub;
 mod keep_head;
 mod learning;

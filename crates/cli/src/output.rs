@@ -92,6 +92,9 @@ pub fn model(arguments: &ModelArguments) -> Result<ModelSource> {
     Ok(find_model(&arguments.model, arguments.language.as_deref(), &mut Console::new())?)
 }
 
+/// The largest list of words, or text of one recording, that is read, in bytes.
+pub const MOST_BYTES: u64 = 64 << 20;
+
 /// Nats of a hot word that has none of its own.
 const HOT_WORD: f64 = 5.0;
 
@@ -154,7 +157,7 @@ pub fn decoder(settings: DecodeSettings, model: &ModelSpec) -> Result<Decoder> {
 }
 
 fn read_hot_words(path: &Path) -> Result<BTreeMap<String, f64>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = klang_wav2vec2::checkpoint::read_text(path, MOST_BYTES)?;
     let mut words = BTreeMap::new();
     for (line, number) in text.lines().zip(1..) {
         let (phrase, weight) = line.split_once('\t').unwrap_or((line, ""));

@@ -83,6 +83,20 @@ pub(crate) fn lines(path: &Path) -> Result<Vec<(usize, String)>, Error> {
     Ok(all)
 }
 
+/// The text of a file of at most [`FILE_LIMIT`] bytes, or of a pipe: a list may come from another command.
+pub(crate) fn text(path: &Path) -> Result<String, Error> {
+    let failed = |error| Error::io("read", path, error);
+    let too_large = |bytes| Error::TooLarge { path: path.to_path_buf(), bytes, limit: FILE_LIMIT };
+    let file = File::open(path).map_err(failed)?;
+    let bytes = file.metadata().map_err(failed)?.len();
+    if bytes > FILE_LIMIT {
+        return Err(too_large(bytes));
+    }
+    let mut text = String::new();
+    file.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > FILE_LIMIT { Err(too_large(text.len() as u64)) } else { Ok(text) }
+}
+
 /// Writes a file through a sibling temporary file, synced and renamed: whole or not at all.
 ///
 /// # Errors

@@ -141,14 +141,22 @@ fn read_tsv(path: &Path, visit: &mut dyn FnMut(Row) -> Result<(), Error>) -> Res
 
 fn read_csv(path: &Path, visit: &mut dyn FnMut(Row) -> Result<(), Error>) -> Result<(), Error> {
     let marks = Rc::new(Cell::new(0));
-    let counted = MarkCounter { reader: files::open(path)?, marks: Rc::clone(&marks) };
+    let unbroken = Rc::new(Cell::new(0));
+    let counted = MarkCounter { reader: files::open(path)?, marks: Rc::clone(&marks), unbroken: Rc::clone(&unbroken) };
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(counted);
     let mut header: Option<Vec<Rc<str>>> = None;
     let mut record = csv::ByteRecord::new();
     let mut last = (0, false);
     loop {
         // Where the reader stands is the end of the previous record; the record knows its own start.
-        let more = reader.read_byte_record(&mut record).map_err(|error| csv_error(path, error))?;
+        let start = reader.position().line() as usize;
+        unbroken.set(0);
+        let more = reader.read_byte_record(&mut record).map_err(|error| match error.kind() {
+            csv::ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                Error::LineTooLong { path: path.to_path_buf(), line: start, limit: LINE_LIMIT }
+            }
+            _ => csv_error(path, error),
+        })?;
         if !more {
             break;
         }
@@ -236,17 +244,25 @@ pub(crate) fn kind(value: &Value) -> String {
     }
 }
 
-/// Counts the quotation marks that pass.
+/// Counts the quotation marks that pass, and ends a record that goes on and on: a mark without its partner takes in all of a
+/// file, which may be large.
 struct MarkCounter<R> {
     reader: R,
     marks: Rc<Cell<u64>>,
+    /// Bytes since a record began, or, what the reader had read ahead, before.
+    unbroken: Rc<Cell<usize>>,
 }
 
 impl<R: Read> Read for MarkCounter<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        // Twice: quotation marks are doubled within quotation marks, and then count once.
+        if self.unbroken.get() > 2 * LINE_LIMIT + 2 {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
         let read = self.reader.read(buffer)?;
         let marks = buffer.iter().take(read).filter(|byte| **byte == b'"').count();
         self.marks.set(self.marks.get() + marks as u64);
+        self.unbroken.set(self.unbroken.get() + read);
         Ok(read)
     }
 }

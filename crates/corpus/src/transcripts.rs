@@ -18,7 +18,7 @@ pub fn read_transcripts(path: &Path) -> Result<Vec<Transcript>, Error> {
     let transcripts = if ROWS.contains(&files::extension(path).as_str()) {
         read_rows(path)?
     } else {
-        let content = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+        let content = files::text(path)?;
         if content.trim_start_matches('\u{feff}').trim_start().starts_with('{') {
             read_rows(path)?
         } else {
@@ -86,6 +86,16 @@ mod tests {
         ] {
             assert_eq!(read(name, content).unwrap(), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_beyond_the_bound_is_refused_unread() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text");
+        std::fs::write(&path, "a one\n").unwrap();
+        // Sparse: it takes no room on the disk.
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(files::FILE_LIMIT + 1).unwrap();
+        assert!(matches!(read_transcripts(&path), Err(Error::TooLarge { .. })));
     }
 
     #[test]

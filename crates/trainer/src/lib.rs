@@ -74,7 +74,7 @@ pub use recipe::{
     SourcePart, SpanRecipe, Spectrum, TrainRecipe,
 };
 pub use regularise::L2SpRecipe;
-pub use run::{DataLine, MetricsLine, RunFolder, read_metrics};
+pub use run::{DataLine, MetricsLine, Progress, RunFolder, read_metrics};
 pub use schedule::Schedule;
 pub use train::train;
 pub use training::{Begin, Outcome};

@@ -98,9 +98,10 @@ fn named(arguments: &AlignArguments, utterances: &[Utterance]) -> Result<Vec<(St
     let mut targets = vec![arguments.out.join("alignments.jsonl")];
     let mut named = Vec::new();
     for utterance in utterances {
-        let target = arguments.format.map(|format| {
-            arguments.out.join(format!("{}.{}", utterance.id.replace(['/', '\\'], "_"), format.extension()))
-        });
+        let target = match arguments.format {
+            Some(format) => Some(arguments.out.join(format!("{}.{}", file_name(&utterance.id)?, format.extension()))),
+            None => None,
+        };
         targets.extend(target.clone());
         named.push((utterance.id.clone(), target));
     }
@@ -113,6 +114,23 @@ fn named(arguments: &AlignArguments, utterances: &[Utterance]) -> Result<Vec<(St
                 .into())
         }
     }
+}
+
+/// The longest id that names a file, in bytes: file systems take 255, and an ending stands behind it.
+const LONGEST_ID: usize = 200;
+
+/// An id as a file's name: a manifest comes from anywhere, and none of its ids may lead out of the folder.
+fn file_name(id: &str) -> Result<String> {
+    if id.len() > LONGEST_ID {
+        let start: String = id.chars().take(SHOWN).collect();
+        let message = format!(
+            "the id `{start}…` has {} bytes; allowed with --format: {LONGEST_ID}, for it names a file",
+            id.len()
+        );
+        return Err(Usage(message).into());
+    }
+    let safe = |letter: char| if letter.is_control() || "/\\".contains(letter) { '_' } else { letter };
+    Ok(id.chars().map(safe).collect())
 }
 
 /// Somebody may have corrected what an earlier run wrote, or written it by hand.
@@ -171,7 +189,7 @@ fn say(aligned: &[AlignedTranscript], count: usize) -> Result<()> {
 /// A recording and its text: cut into utterances.
 fn recording(arguments: &AlignArguments, model: &Recogniser, decoder: &Decoder, text: &Path) -> Result<Ending> {
     let audio = &arguments.input;
-    let content = std::fs::read_to_string(text).with_context(|| format!("cannot read {}", text.display()))?;
+    let content = klang_wav2vec2::checkpoint::read_text(text, output::MOST_BYTES)?;
     let lines: Vec<String> = content.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect();
     let stem = audio.file_stem().with_context(|| format!("{}: not a file name", audio.display()))?;
     let stem = stem.to_string_lossy().into_owned();

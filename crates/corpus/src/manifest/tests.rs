@@ -174,6 +174,10 @@ fn a_line_beyond_the_bound_is_refused() {
     let long = "x".repeat(files::LINE_LIMIT + 1);
     assert!(refusal("m.jsonl", format!("{{\"audio\": \"a\"}}\n{{\"audio\": \"{long}\"}}")).contains("line 2: longer"));
     assert!(refusal("t.csv", format!("path,text\na,{long}\n")).contains("line 2: longer"));
+    // A quotation mark without its partner: all that follows is one cell, and is not read to its end.
+    let (_folder, path) = given("t.csv", "path,text\na,x\nb,\"");
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(files::FILE_LIMIT).unwrap();
+    assert!(matches!(Manifest::read(&path), Err(Error::LineTooLong { line: 3, .. })));
 }
 
 #[test]

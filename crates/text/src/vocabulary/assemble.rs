@@ -38,7 +38,9 @@ pub(super) fn assemble(parts: Parts, specials: &SpecialTokens, file: &Path) -> R
         tokens: tokens.len(),
     })?;
     let unknown = role(&specials.unknown);
-    let delimiter = role(&specials.delimiter).or_else(|| find(" "));
+    // "" says that there is none, even where a token is empty.
+    let named = specials.delimiter.as_deref().filter(|name| !name.is_empty());
+    let delimiter = named.and_then(find).or_else(|| find(" "));
     let (start, end) = (role(&specials.start), role(&specials.end));
     let roles = [("the padding token", Some(blank)), ("the unknown token", unknown), ("the word delimiter", delimiter)];
     for (a, b) in [(0, 1), (0, 2), (1, 2)] {

@@ -206,3 +206,12 @@ fn a_head_takes_the_rows_that_it_has() {
     let text = message(read_as(SMALL, &[("added_tokens.json", r#"{"ng": 6}"#)], None, Some(6)));
     assert!(text.contains("none for \"ng\", id 6"), "{text}");
 }
+
+#[test]
+fn an_empty_token_is_not_taken_for_a_delimiter_that_there_is_none_of() {
+    let vocabulary = read(r#"{"<pad>": 0, "a": 1, "": 2}"#, &[]).unwrap();
+    assert_eq!(vocabulary.delimiter(), None);
+    let written = vocabulary.tokenizer_files();
+    let files: Vec<(&str, &str)> = written.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    assert_eq!(read(files[0].1, &files[1..]).unwrap(), vocabulary);
+}

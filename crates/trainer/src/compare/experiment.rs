@@ -9,10 +9,13 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::hypotheses::file_stem;
-use crate::recipe::{Condition, resolved_settings};
+use crate::recipe::{Condition, parse_yaml, resolved_settings};
 
 /// An experiment is a page; the bound keeps a wrong file from being read whole.
 const BYTES: u64 = 1 << 20;
+
+/// Choices that an arm's search may list together: they are all written out, to draw from them.
+const MOST_CHOICES: usize = 100_000;
 
 /// An experiment as its file has it. Paths in it start at its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,7 +180,7 @@ impl Experiment {
     pub fn read(path: &Path) -> Result<Experiment> {
         let text = klang_wav2vec2::checkpoint::read_text(path, BYTES).map_err(Error::before_work)?;
         let refuse = |message: String| Error::RecipeFile { path: path.into(), message };
-        let mut experiment: Experiment = serde_yaml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+        let mut experiment: Experiment = parse_yaml(&text).map_err(refuse)?;
         experiment.check().map_err(refuse)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         experiment.recipe = folder.join(&experiment.recipe);
@@ -212,6 +215,9 @@ impl Experiment {
                 return Err(format!("{key}: an empty list; allowed: at least one, or the key left out"));
             }
         }
+        if self.arms.iter().any(|arm| arm.name.is_empty()) {
+            return Err("arms: an arm without a name; allowed: a name for each".into());
+        }
         twice("arms", self.arms.iter().map(|arm| arm.name.clone()).collect())?;
         twice("seeds", self.seeds.iter().map(u64::to_string).collect())?;
         twice("budgets", self.budgets.iter().map(BudgetPlan::name).collect())?;
@@ -243,6 +249,13 @@ impl Experiment {
         for arm in &self.arms {
             if let Some((key, _)) = arm.search.iter().find(|(_, values)| values.is_empty()) {
                 return Err(format!("arms: `{}`: search of {key}: an empty list", arm.name));
+            }
+            let choices = arm.search.values().try_fold(1usize, |all, values| all.checked_mul(values.len()));
+            if choices.is_none_or(|choices| choices > MOST_CHOICES) {
+                return Err(format!(
+                    "arms: `{}`: search: its lists make more than {MOST_CHOICES} choices together; allowed: shorter lists",
+                    arm.name
+                ));
             }
         }
         match &self.folds {
@@ -309,6 +322,12 @@ mod tests {
         assert!(twice.contains("given twice"), "{twice}");
         let single = read("recipe: base.yaml\narms: [{name: a}]\n").unwrap_err();
         assert!(single.contains("at least two"), "{single}");
+        let lists: String =
+            (0..20).map(|key| format!("k{key}: [1, 2, 3]{}", if key < 19 { ", " } else { "" })).collect();
+        let endless =
+            format!("recipe: a.yaml\narms: [{{name: a}}, {{name: b, search: {{{lists}}}}}]\nsearch: {{tries: 1}}\n");
+        let endless = read(&endless).unwrap_err();
+        assert!(endless.contains("more than 100000 choices"), "{endless}");
         let searching = read("recipe: base.yaml\narms: [{name: a}, {name: b, search: {seed: [1]}}]\n").unwrap_err();
         assert!(searching.contains("search.tries"), "{searching}");
     }

@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 use super::experiment::{ArmPlan, ColumnFolds, Experiment, Folds, VariableFolds};
 use crate::draw;
 use crate::error::{Error, Result};
-use crate::hypotheses::file_stem;
+use crate::hypotheses::{LONGEST_STEM, file_stem};
 use crate::prepare::Preparation;
 use crate::recipe::{Recipe, Source, SourcePart, setting};
 
 /// The test that a fold by a column holds out.
 const HELD_OUT: &str = "held out";
+
+/// Runs that an experiment may have: each recipe is read and checked before the first one starts.
+const MOST_RUNS: usize = 10_000;
 
 /// One run.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +66,14 @@ impl Plan {
     pub fn new(experiment: Experiment, machine: Machine) -> Result<Plan> {
         let mut plan = Plan { experiment, folds: Vec::new(), unsearched: Vec::new(), machine };
         plan.folds = plan.find_folds()?;
+        let Experiment { arms, seeds, budgets, .. } = &plan.experiment;
+        let parts = [arms.len(), seeds.len(), budgets.len(), plan.folds.len().max(1)];
+        if parts.iter().try_fold(1usize, |all, &part| all.checked_mul(part)).is_none_or(|runs| runs > MOST_RUNS) {
+            let [arms, seeds, budgets, folds] = parts;
+            return Err(plan.refuse(format!(
+                "{arms} arms, {seeds} seeds, {budgets} budgets and {folds} folds are more runs than {MOST_RUNS}, which is the most"
+            )));
+        }
         plan.unsearched = plan.jobs(&BTreeMap::new())?;
         plan.check(&plan.unsearched)?;
         for budget in 0..plan.experiment.budgets.len() {
@@ -77,6 +88,13 @@ impl Plan {
             return Err(self.refuse(format!(
                 "two runs would have the folder `{}`; arms and folds must differ in letters or digits",
                 job.name
+            )));
+        }
+        if let Some(job) = jobs.iter().find(|job| job.name.len() > LONGEST_STEM) {
+            let start: String = job.name.chars().take(60).collect();
+            return Err(self.refuse(format!(
+                "a run's folder would have a name of {} bytes, `{start}…`; allowed: {LONGEST_STEM}, from arm, budget, fold and seed",
+                job.name.len()
             )));
         }
         let Some(first) = jobs.first() else { return Ok(()) };

@@ -50,7 +50,7 @@ pub struct DecodeSettings {
     pub method: DecodeMethod,
     /// Texts that are followed at a time, 1 to 10,000.
     pub width: usize,
-    /// An n-gram model, an ARPA file or one packed by gzip. In `decoding.json` its path starts at the model's folder.
+    /// An n-gram model, an ARPA file or one packed by gzip. In `decoding.json` it is a file beside it, by its name.
     pub lm: Option<PathBuf>,
     /// Weight of the language model's logarithm, 0 to 10; 1 takes it as it is.
     pub lm_weight: f64,
@@ -97,6 +97,12 @@ impl DecodeSettings {
         let wrong = |message: String| Error::Model { path: path.clone(), message };
         let mut settings: DecodeSettings = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         settings.check().map_err(|error| wrong(error.to_string()))?;
+        // A model comes from anywhere: what it names is its own, and beside this file.
+        let own = |lm: &Path| lm.file_name() == Some(lm.as_os_str());
+        if let Some(lm) = settings.lm.as_deref().filter(|lm| !own(lm)) {
+            let allowed = format!("a file beside it, such as {PLAIN}; another one is given with --lm");
+            return Err(wrong(format!("lm: `{}`; allowed: {allowed}", lm.display())));
+        }
         settings.lm = settings.lm.map(|lm| folder.join(lm));
         Ok(settings)
     }
@@ -204,6 +210,10 @@ mod tests {
             ("{\"lm_weight\": -1.0}", "lm_weight is -1"),
             ("{\"hot_words\": {\"ann\": 90.0}}", "the hot word `ann` is 90"),
             ("{\"beam\": 3}", "beam"),
+            ("{\"lm\": \"/etc/passwd\"}", "lm: `/etc/passwd`; allowed: a file beside it"),
+            ("{\"lm\": \"../lm.arpa\"}", "lm: `../lm.arpa`"),
+            ("{\"lm\": \"..\"}", "lm: `..`"),
+            ("{\"lm\": \"\"}", "lm: ``"),
         ];
         for (text, said) in cases {
             std::fs::write(folder.path().join(DECODING), text).unwrap();

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::model::{ModelSource, Recogniser};
+use crate::recipe::{RECIPE_BYTES, parse_yaml};
 use crate::run::{DataLine, MetricsLine, RunFolder, read_metrics};
 
 /// What stands where only the author knows.
@@ -121,9 +122,9 @@ pub(super) fn data(card: &mut String, lines: &[MetricsLine]) {
 
 /// The recipe, without the folders of the machine that it ran on.
 pub(super) fn recipe(card: &mut String, run: &RunFolder) -> Result<()> {
-    let text = std::fs::read_to_string(run.recipe()).map_err(Error::io(run.recipe()))?;
+    let text = klang_wav2vec2::checkpoint::read_text(&run.recipe(), RECIPE_BYTES)?;
     let refuse = |message: String| Error::RecipeFile { path: run.recipe(), message };
-    let mut document: Value = serde_yaml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+    let mut document: Value = parse_yaml(&text).map_err(refuse)?;
     leave_out_names(&mut document);
     shorten(&mut document);
     let text = serde_yaml::to_string(&document).map_err(|error| refuse(error.to_string()))?;

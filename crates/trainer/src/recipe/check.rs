@@ -8,7 +8,7 @@ use super::{BottleneckRecipe, NormKind, Recipe};
 use crate::decode::DecodeMethod;
 use crate::device::PrecisionChoice;
 use crate::error::{Error, Result};
-use crate::hypotheses::file_stem;
+use crate::hypotheses::{LONGEST_STEM, file_stem};
 use crate::model::TuneKind;
 
 impl Recipe {
@@ -62,6 +62,12 @@ impl Recipe {
         }
         let mut stems = std::collections::BTreeMap::new();
         for name in data.test.keys() {
+            let bytes = file_stem(name).len();
+            if !(1..=LONGEST_STEM).contains(&bytes) {
+                let shown: String = name.chars().take(40).collect();
+                let given = format!("a name of {bytes} bytes, `{shown}`");
+                return refuse("data.test", &given, &format!("names of 1 to {LONGEST_STEM} bytes: files are named so"));
+            }
             if let Some(other) = stems.insert(file_stem(name), name) {
                 let allowed = format!("names that differ in letters or digits: `{other}` would have the same file");
                 return refuse("data.test", name, &allowed);

@@ -6,6 +6,7 @@ mod norm;
 mod pretrain;
 mod read;
 mod train;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,8 +23,10 @@ use crate::model::TuneRecipe;
 pub use condition::Condition;
 pub use norm::{NormKind, NormRecipe};
 pub use pretrain::{ContrastiveRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, SpanRecipe, Spectrum};
+pub(crate) use read::RECIPE_BYTES;
 pub use read::{resolved_settings, setting};
 pub use train::{ChooseBy, MaskRecipe, TrainRecipe};
+pub(crate) use yaml::parse as parse_yaml;
 
 /// A recipe with every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

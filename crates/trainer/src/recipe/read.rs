@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::Recipe;
+use super::{Recipe, yaml};
 use crate::error::{Error, Result};
 
 /// A recipe is a page or two; the bound keeps a wrong file from being read whole.
-const RECIPE_BYTES: u64 = 1 << 20;
+pub(crate) const RECIPE_BYTES: u64 = 1 << 20;
 /// Recipes that may extend one another in a row.
 const DEPTH: usize = 16;
+/// Parts that a dotted key may have: some more than any key of a recipe has.
+const KEY_PARTS: usize = 16;
 
 impl Recipe {
     /// Reads a recipe file, applies `KEY=VALUE` settings (dotted keys, YAML values), and checks every value.
@@ -45,8 +47,8 @@ fn read_document(path: &Path, depth: usize) -> Result<Value> {
     let refuse = |message: String| Error::RecipeFile { path: path.into(), message };
     let text = klang_wav2vec2::checkpoint::read_text(path, RECIPE_BYTES).map_err(Error::before_work)?;
     // Read as a recipe first, for the line and column of what is wrong; then as a tree, for what was actually said.
-    serde_yaml::from_str::<Recipe>(&text).map_err(|error| refuse(error.to_string()))?;
-    let mut document: Value = serde_yaml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+    yaml::parse::<Recipe>(&text).map_err(refuse)?;
+    let mut document: Value = yaml::parse(&text).map_err(refuse)?;
     if document.is_null() {
         document = Value::Object(Map::new());
     }
@@ -164,8 +166,11 @@ fn apply_setting(document: &mut Value, setting: &str) -> Result<()> {
     let (key, value) =
         setting.split_once('=').ok_or_else(|| refuse("allowed: KEY=VALUE, such as train.updates=500".into()))?;
     let word = value;
-    let value: Value = serde_yaml::from_str(value).map_err(|error| refuse(format!("not a YAML value: {error}")))?;
+    let value: Value = yaml::parse(value).map_err(|error| refuse(format!("not a YAML value: {error}")))?;
     let parts: Vec<&str> = key.split('.').collect();
+    if parts.len() > KEY_PARTS {
+        return Err(refuse(format!("the key has {} parts; allowed: at most {KEY_PARTS}", parts.len())));
+    }
     if parts[0] == "extends" {
         return Err(refuse("a setting cannot extend a recipe; write a recipe that does".into()));
     }
@@ -196,13 +201,14 @@ fn apply_setting(document: &mut Value, setting: &str) -> Result<()> {
     Ok(())
 }
 
-/// Replaces `${name}` by its variable in every string but the variables' own.
+/// Replaces `${name}` by its variable in every string but the variables' own: variables of the recipe alone, never those of the
+/// environment.
 fn expand_variables(document: &mut Value, path: &Path) -> Result<()> {
     let variables: Map<String, Value> = match document.get("variables") {
         Some(Value::Object(variables)) => variables.clone(),
-        _ => return Ok(()),
+        _ => Map::new(),
     };
-    fn walk(value: &mut Value, expand: &dyn Fn(&str) -> Result<String>) -> Result<()> {
+    fn walk(value: &mut Value, expand: &mut dyn FnMut(&str) -> Result<String>) -> Result<()> {
         match value {
             Value::String(text) => *text = expand(text)?,
             Value::Array(values) => values.iter_mut().try_for_each(|value| walk(value, expand))?,
@@ -215,25 +221,37 @@ fn expand_variables(document: &mut Value, path: &Path) -> Result<()> {
         }
         Ok(())
     }
-    let expand = |text: &str| -> Result<String> {
+    let refuse = |message| Error::RecipeFile { path: PathBuf::from(path), message };
+    // A long word in many places would be more than any file.
+    let mut left = RECIPE_BYTES as usize;
+    let mut expand = |text: &str| -> Result<String> {
         let mut out = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
-            let refuse = |message| Error::RecipeFile { path: PathBuf::from(path), message };
             let (name, after) = after.split_once('}').ok_or_else(|| refuse(format!("`{text}`: `${{` without `}}`")))?;
-            let known = || variables.keys().cloned().collect::<Vec<_>>().join(", ");
+            let known = || match variables.is_empty() {
+                true => "none; they are given as `variables`".to_string(),
+                false => variables.keys().cloned().collect::<Vec<_>>().join(", "),
+            };
             let word = variables
                 .get(name)
                 .and_then(|word| word.as_str())
                 .ok_or_else(|| refuse(format!("`{text}`: no variable `{name}`; there are: {}", known())))?;
+            left = left.checked_sub(word.len()).ok_or_else(|| {
+                refuse(format!("`${{{name}}}`: its variables would make the recipe larger than {RECIPE_BYTES} bytes"))
+            })?;
             out.push_str(before);
             out.push_str(word);
             rest = after;
         }
         out.push_str(rest);
+        // The resolved recipe would say something else when it is read.
+        if out.contains("${") {
+            return Err(refuse(format!("`{text}` becomes a variable again; allowed: variables that hold plain words")));
+        }
         Ok(out)
     };
-    walk(document, &expand)
+    walk(document, &mut expand)
 }
 
 #[cfg(test)]
@@ -304,10 +322,49 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_of_recipes_ends() {
+    fn variables_never_unfold_beyond_a_recipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = vec!["\"${a}${a}${a}\""; 200].join(", ");
+        let text = format!("variables: {{a: {}}}\ndata: {{train: [{places}], dev: dev.jsonl}}\n", "x".repeat(5000));
+        let message = Recipe::read(&write(folder.path(), "a.yaml", &text), &[]).unwrap_err().to_string();
+        assert!(message.contains("`${a}`") && message.contains("larger than 1048576 bytes"), "{message}");
+        // A variable holds a word, and the environment has none.
+        for (variables, init, said) in [
+            ("variables: {a: \"${b}\", b: word}\n", "${a}", "`${a}` becomes a variable again"),
+            ("variables: {a: $, b: word}\n", "${a}{b}", "`${a}{b}` becomes a variable again"),
+            ("variables: {b: word}\n", "${HOME}", "no variable `HOME`; there are: b"),
+            ("", "${HOME}", "no variable `HOME`; there are: none"),
+        ] {
+            let text = format!("{variables}{DATA}model: {{init: \"{init}\"}}\n");
+            let message = Recipe::read(&write(folder.path(), "b.yaml", &text), &[]).unwrap_err().to_string();
+            assert!(message.contains(said), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_circle_or_a_long_chain_of_recipes_ends() {
         let folder = tempfile::tempdir().unwrap();
         let path = write(folder.path(), "a.yaml", "extends: a.yaml\n");
         assert!(Recipe::read(&path, &[]).unwrap_err().to_string().contains("circle"));
+        write(folder.path(), "0.yaml", DATA);
+        for number in 1..=DEPTH + 1 {
+            write(folder.path(), &format!("{number}.yaml"), &format!("extends: {}.yaml\n", number - 1));
+        }
+        Recipe::read(&folder.path().join(format!("{DEPTH}.yaml")), &[]).unwrap();
+        let message = Recipe::read(&folder.path().join(format!("{}.yaml", DEPTH + 1)), &[]).unwrap_err().to_string();
+        assert!(message.contains("more than 16 recipes extend one another"), "{message}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_recipe_is_refused_before_it_is_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(folder.path(), "a.yaml", &format!("{DATA}# {}\n", "x".repeat(RECIPE_BYTES as usize)));
+        let message = Recipe::read(&path, &[]).unwrap_err().to_string();
+        assert!(message.contains("a.yaml") && message.contains("1048576"), "{message}");
+        let key = format!("{}=1", vec!["a"; 30_000].join("."));
+        let small = write(folder.path(), "b.yaml", DATA);
+        let message = Recipe::read(&small, &[key]).unwrap_err().to_string();
+        assert!(message.contains("30000 parts; allowed: at most 16"), "{}", &message[message.len() - 200..]);
     }
 
     #[test]

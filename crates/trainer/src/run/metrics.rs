@@ -321,12 +321,16 @@ pub(crate) fn evaluated(lines: &[MetricsLine]) -> Vec<Evaluated<'_>> {
     found
 }
 
+/// A hundred thousand evaluations, or some thousand with the rates of a large model; the bound keeps a wrong file from being
+/// read whole.
+const METRICS_BYTES: u64 = 1 << 30;
+
 /// Reads metrics; a last line that a crash cut short is passed over.
 ///
 /// # Errors
 /// A file that cannot be read, or a line in the middle that is no metric.
 pub fn read_metrics(path: &Path) -> Result<Vec<MetricsLine>> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let text = klang_wav2vec2::checkpoint::read_text(path, METRICS_BYTES)?;
     let lines: Vec<&str> = text.lines().collect();
     let mut metrics = Vec::new();
     for (index, line) in lines.iter().enumerate() {

@@ -49,6 +49,18 @@ pub struct Progress {
     pub reports: Vec<UpdateReport>,
 }
 
+impl Progress {
+    /// Reads a state's `progress.json`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is beyond all measure, or is none of its kind.
+    pub fn read(path: &Path) -> Result<Progress> {
+        let refuse = |message| Error::Run { path: files::parent(files::parent(path)).into(), message };
+        let text = read_text(path, SMALL_BYTES).map_err(|error| refuse(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| refuse(format!("{}: {error}", path.display())))
+    }
+}
+
 /// What computed a run. Where any of it differs, numbers may.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MadeBy {
@@ -189,8 +201,7 @@ impl SavedState {
         verify(&folder)
             .map_err(|(path, message)| refuse(&path, format!("{message}. The run cannot go on from it; {instead}")))?;
         let path = folder.join(PROGRESS);
-        let text = read_text(&path, SMALL_BYTES)?;
-        let progress: Progress = serde_json::from_str(&text).map_err(|error| refuse(&path, error.to_string()))?;
+        let progress = Progress::read(&path)?;
         let path = folder.join(WEIGHTS);
         let mut weights = read_safetensors(&path)?;
         for (name, parameter) in parameters {

@@ -1,0 +1,4 @@
+//! Experiment files.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| klang_fuzz::runs::experiment(bytes));

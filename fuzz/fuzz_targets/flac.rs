@@ -1,0 +1,4 @@
+//! FLAC recordings.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| klang_fuzz::audio::exercise("fuzz.flac", bytes));

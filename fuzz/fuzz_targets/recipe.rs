@@ -1,0 +1,4 @@
+//! Recipes.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| klang_fuzz::runs::recipe(bytes));
