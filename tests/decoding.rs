@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Dir, hypotheses};
+use crate::harness::{Dir, SENTENCES, hypotheses, recipe};
 
 const TEXT: &str = "ab\ndcba\na cad\nbad dab\ncab\nca da\n";
 
@@ -238,6 +238,27 @@ fn a_runs_own_test_is_no_place_to_tune() {
     dir.write("test.jsonl", dir.bytes("dev.jsonl"));
     dir.klang(test).succeeds();
     dir.klang_on_cpu(["tune", "run", "test.jsonl"]).refused_with(2).says(&["test `new`", "dev"]);
+}
+
+#[test]
+fn a_run_knows_its_dev_and_the_text_it_learnt_from() {
+    let dir = Dir::new();
+    dir.corpus("all.jsonl", &SENTENCES);
+    let share = "data.dev_share=0.25";
+    dir.write("recipe.yaml", recipe(3, "", "", "").replace("train.jsonl", "all.jsonl").replace("dev: dev.jsonl", ""));
+    dir.klang(["train", "recipe.yaml", "--run", "run", "--set", share]).succeeds();
+    let made = dir.klang(["lm", "run", "--units", "characters", "--order", "2", "--out", "mine.arpa"]).succeeds();
+    made.prints(&["6 sentences"]);
+    // Two of the eight are dev, and stand in no other text than the manifest's.
+    dir.klang(["lm", "all.jsonl", "--out", "all.arpa", "--test", "run"])
+        .succeeds()
+        .prints(&["6 of 6 sentences of run"]);
+    let tuned = dir.klang_on_cpu(["tune", "run", "--lm", "mine.arpa", "--dry-run"]).succeeds();
+    tuned.says(&["the run's dev: 2 utterances"]).prints(&["greedy: WER"]);
+    dir.klang_on_cpu(["tune", "run/last/.", "--dry-run"]).succeeds();
+    dir.klang(["export", "run", "plain"]).succeeds();
+    dir.klang_on_cpu(["tune", "plain"]).refused_with(2).says(&["plain is no run", "klang tune MODEL DEV"]);
+    dir.klang(["lm", "plain", "--out", "no.arpa"]).ends_with(1).says(&["plain", "holds no run"]);
 }
 
 #[test]

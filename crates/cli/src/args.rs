@@ -69,12 +69,12 @@ pub enum Command {
     Align(AlignArguments),
     /// Make a language model from text
     #[command(
-        after_help = "Interpolated modified Kneser-Ney, as KenLM's lmplz makes it. The text is brought under the rule of the model's transcripts (--model), so that both write alike.\n\nExamples:\n  klang lm train.jsonl stories.txt --out mine.arpa\n  klang lm train.jsonl --model runs/mine --order 4 --held-out dev.jsonl --test test.jsonl --out mine.arpa.gz\n  klang lm train.jsonl --units characters --out letters.arpa"
+        after_help = "Interpolated modified Kneser-Ney, as KenLM's lmplz makes it. The text is brought under the rule of the model's transcripts (--model), so that both write alike.\n\nExamples:\n  klang lm train.jsonl stories.txt --out mine.arpa\n  klang lm runs/mine --model runs/mine --out mine.arpa\n  klang lm train.jsonl --model runs/mine --order 4 --held-out dev.jsonl --test test.jsonl --out mine.arpa.gz\n  klang lm train.jsonl --units characters --out letters.arpa"
     )]
     Lm(LmArguments),
     /// Find how much a language model should count, on development data, and keep it with the model
     #[command(
-        after_help = "The LM's weight and the score of a word are searched for the least errors on MANIFEST; the confidence of words is calibrated there. Both are kept in the model's folder with a copy of the language model, and `klang evaluate` and `klang transcribe` go by them from then on.\n\nExamples:\n  klang tune runs/mine dev.jsonl --lm mine.arpa\n  klang tune runs/mine dev.jsonl --lm letters.arpa --by cer --dry-run"
+        after_help = "The LM's weight and the score of a word are searched for the least errors on DEV, of a run by default its own; the confidence of words is calibrated there. Both are kept in the model's folder with a copy of the language model, and `klang evaluate` and `klang transcribe` go by them from then on.\n\nExamples:\n  klang tune runs/mine --lm mine.arpa\n  klang tune runs/mine dev.jsonl --lm letters.arpa --by cer --dry-run"
     )]
     Tune(TuneArguments),
     /// Compute WER of two text files, matched by id

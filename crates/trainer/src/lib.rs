@@ -66,7 +66,7 @@ pub use model::{
     AudioSpec, ModelSource, ModelSpec, Reading, Recogniser, Recognition, RecognitionStages, Tune, TuneKind, TuneRecipe,
     find_model,
 };
-pub use prepare::Preparation;
+pub use prepare::{Preparation, train_and_dev};
 pub use pretrain::{HeldOut, PretrainingPreparation, Probed, pretrain};
 pub use recipe::{
     AugmentRecipe, BottleneckRecipe, ChooseBy, Condition, ContrastiveRecipe, DataRecipe, DecodeRecipe, FreezeRecipe,

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use klang_corpus::Utterance;
 use klang_text::{Normaliser, Score};
 use klang_trainer::{
     AudioCache, BadAudio, ChooseBy, DecodeMethod, DecodeSettings, Keep, LEAST_WORDS, LoaderSettings, Recogniser,
-    RunFolder, Source, TunedDecoding, encode, read_sources, tune_decoding,
+    RunFolder, Source, TunedDecoding, encode, read_sources, train_and_dev, tune_decoding,
 };
 
 use crate::Ending;
@@ -27,14 +28,13 @@ pub fn run(arguments: &TuneArguments) -> Result<Ending> {
         );
         return Err(Usage(message).into());
     }
-    check_data(&arguments.model.model, &arguments.manifest)?;
+    let utterances = utterances(arguments)?;
     let kept = DecodeSettings::of_model(&source.path)?;
     let settings = output::searching(&arguments.search, kept.clone())?;
     let compute = output::compute(&arguments.compute)?;
     let model = Recogniser::open(&source, compute)?;
     let decoder = output::decoder(settings, &model.spec)?;
     let normaliser = Normaliser::new(&model.spec.text)?;
-    let utterances = read_sources(&[Source::Whole(arguments.manifest.clone())], &Default::default())?;
     let (spec, rate) = (&model.spec, model.spec.audio.sampling_rate);
     let data = encode("dev", utterances, &normaliser, &spec.vocabulary, &spec.config, rate, Keep::All);
     let loading =
@@ -103,6 +103,25 @@ fn say(tuned: &TunedDecoding) -> Result<()> {
             "confidence of words: not calibrated, which takes {LEAST_WORDS} recognised words of dev"
         )),
     }
+}
+
+/// What is tuned on: what was given, or the dev of the run that the model is of.
+fn utterances(arguments: &TuneArguments) -> Result<Vec<Utterance>> {
+    let model = &arguments.model.model;
+    if let Some(manifest) = &arguments.manifest {
+        check_data(model, manifest)?;
+        return Ok(read_sources(&[Source::Whole(manifest.clone())], &Default::default())?);
+    }
+    let Some(recipe) = RunFolder::around(model).and_then(|run| run.resolved()) else {
+        let message = format!(
+            "{} is no run, whose dev could be tuned on; give transcribed speech: klang tune MODEL DEV",
+            model.display()
+        );
+        return Err(Usage(message).into());
+    };
+    let (_, dev) = train_and_dev(&recipe).context("reading the run's dev, as its recipe.yaml names it")?;
+    output::note(&format!("tuning on the run's dev: {} utterances", dev.len()));
+    Ok(dev)
 }
 
 /// What a run is tested on is no place to tune, and what it learnt from says little.
