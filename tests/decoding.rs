@@ -1,6 +1,6 @@
 //! `klang lm`, `klang tune`, and what `evaluate` and `transcribe` make of a language model.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Dir, SENTENCES, hypotheses, recipe};
 
@@ -100,6 +100,56 @@ fn what_tuning_finds_is_kept_with_the_model_and_gone_by() {
         assert!(last <= start && start < end && end <= 0.84 && (0.0..=1.0).contains(&confidence), "{heard}");
         last = end;
     }
+}
+
+#[test]
+fn an_exported_model_is_read_as_the_run_was_tuned() {
+    let dir = Dir::with_model();
+    dir.write("text.txt", TEXT);
+    dir.klang(["lm", "text.txt", "--units", "characters", "--order", "3", "--out", "letters.arpa.gz"]).succeeds();
+    dir.klang_on_cpu(["tune", "run", "train.jsonl", "--lm", "letters.arpa.gz", "--by", "cer"]).succeeds();
+    let heard = |model: &str| {
+        let json = ["transcribe", model, "audio/u3.wav", "--format", "json", "--n-best", "3"];
+        dir.klang_on_cpu(json).succeeds().json()
+    };
+    let tuned = heard("run");
+    let export = |folder: &str, more: &[&str]| {
+        dir.klang(["export", "run", folder].iter().chain(more)).succeeds();
+        assert_eq!(heard(folder), tuned, "{folder}");
+        assert_eq!(dir.json(&format!("{folder}/decoding.json")), dir.json("run/best/decoding.json"));
+        let card = dir.text(&format!("{folder}/README.md"));
+        assert!(card.contains("decoding.json") && card.contains("words and phrases of the text"), "{card}");
+    };
+    export("stock", &[]);
+    export("kept", &["--as-is"]);
+    // And on from there.
+    dir.klang(["export", "stock", "again"]).succeeds();
+    assert_eq!(dir.bytes("again/lm.arpa.gz"), dir.bytes("letters.arpa.gz"));
+}
+
+#[test]
+fn a_language_model_that_is_no_better_leaves_no_older_one_behind() {
+    let dir = Dir::with_model();
+    dir.write("text.txt", TEXT);
+    dir.klang(["lm", "text.txt", "--units", "characters", "--order", "3", "--out", "letters.arpa"]).succeeds();
+    dir.klang_on_cpu(["tune", "run", "train.jsonl", "--lm", "letters.arpa", "--by", "cer"]).succeeds();
+    assert!(dir.path("run/best/lm.arpa").is_file());
+    // A dev of which the greedy reading is right, whatever that is: nothing can be better.
+    dir.klang_on_cpu(["evaluate", "run", "train.jsonl", "--greedy", "--out", "out"]).succeeds();
+    let said = hypotheses(&dir, "out/train.hypotheses.jsonl");
+    let line = |(id, text): (&String, &String)| json!({"id": id, "audio": format!("audio/{id}.wav"), "text": text});
+    dir.write("sure.jsonl", said.iter().map(|said| format!("{}\n", line(said))).collect::<String>());
+    let tune = ["tune", "run", "sure.jsonl"];
+    dir.klang(["lm", "text.txt", "--out", "words.arpa"]).succeeds();
+    dir.klang_on_cpu(tune.iter().chain(&["--lm", "words.arpa"])).succeeds().prints(&["the model is read greedily"]);
+    assert!(!dir.path("run/best/lm.arpa").exists());
+    assert_eq!(dir.json("run/best/decoding.json")["method"], "greedy");
+    // What the folder itself holds may be the only copy: it stays, unread.
+    dir.write("run/best/lm.arpa", dir.bytes("words.arpa"));
+    dir.write("run/best/decoding.json", r#"{"method": "beam", "lm": "lm.arpa"}"#);
+    dir.klang_on_cpu(tune).succeeds().says(&["stays there, for --beam"]);
+    assert!(dir.path("run/best/lm.arpa").is_file());
+    assert_eq!(dir.json("run/best/decoding.json")["method"], "greedy");
 }
 
 #[test]

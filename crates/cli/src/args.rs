@@ -84,7 +84,7 @@ pub enum Command {
     Score(ScoreArguments),
     /// Write a model as a folder that transformers opens
     #[command(
-        after_help = "KL-Norm is folded into the LayerNorm that it equals in evaluation, and low-rank factors are merged: the folder holds a stock model. README.md in it is the model card, with places left for the author. An encoder that was pretrained only is written as one, to train from.\n\nExamples:\n  klang export runs/mine exported\n  python3 -c \"from transformers import pipeline; print(pipeline('automatic-speech-recognition', 'exported')('a.wav'))\""
+        after_help = "KL-Norm is folded into the LayerNorm that it equals in evaluation, and low-rank factors are merged: the folder holds a stock model. How klang decodes it goes along (decoding.json, and the language model that it names). README.md in it is the model card, with places left for the author. An encoder that was pretrained only is written as one, to train from.\n\nExamples:\n  klang export runs/mine exported\n  python3 -c \"from transformers import pipeline; print(pipeline('automatic-speech-recognition', 'exported')('a.wav'))\""
     )]
     Export(ExportArguments),
     /// Write a model's output frame by frame, for whoever wants to check it

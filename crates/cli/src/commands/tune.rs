@@ -1,6 +1,6 @@
 //! `klang tune`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use klang_corpus::Utterance;
@@ -30,7 +30,8 @@ pub fn run(arguments: &TuneArguments) -> Result<Ending> {
     }
     let utterances = utterances(arguments)?;
     let kept = DecodeSettings::of_model(&source.path)?;
-    let settings = output::searching(&arguments.search, kept.clone())?;
+    let settings = output::searching(&arguments.search, output::of_model(&source)?)?;
+    let searched = settings.lm.clone();
     let compute = output::compute(&arguments.compute)?;
     let model = Recogniser::open(&source, compute)?;
     let decoder = output::decoder(settings, &model.spec)?;
@@ -51,7 +52,13 @@ pub fn run(arguments: &TuneArguments) -> Result<Ending> {
                 "what an earlier tuning kept is replaced; compare both on dev with --dry-run and klang evaluate",
             );
         }
-        tuned.settings.write(&source.path)?;
+        let mut settings = DecodeSettings { language: source.language.clone(), ..tuned.settings };
+        let real = |path: &Option<PathBuf>| path.as_ref().and_then(|path| std::fs::canonicalize(path).ok());
+        if settings.lm.is_none() && real(&searched).is_some() && real(&searched) == real(&kept.lm) {
+            output::note("the language model in the model's folder stays there, for --beam");
+            settings.lm = kept.lm; // perhaps there is no other copy
+        }
+        settings.write(&source.path)?;
         output::line(&format!("kept in {}", source.path.join(klang_trainer::DECODING).display()))?;
     }
     Ok(Ending::Done)

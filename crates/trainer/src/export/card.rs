@@ -8,6 +8,7 @@ use klang_wav2vec2::NormConfig;
 use klang_wav2vec2::checkpoint::Own;
 use serde_json::Value;
 
+use crate::decode::{DecodeMethod, DecodeSettings};
 use crate::error::{Error, Result};
 use crate::model::{ModelSource, Recogniser};
 use crate::run::{DataLine, MetricsLine, RunFolder, read_metrics};
@@ -16,7 +17,13 @@ use crate::run::{DataLine, MetricsLine, RunFolder, read_metrics};
 pub(super) const TO_FILL: &str = "FILL IN";
 
 /// README.md of an exported model, with the front matter that hubs read.
-pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFolder>, own: Own) -> Result<String> {
+pub(super) fn card(
+    model: &Recogniser,
+    source: &ModelSource,
+    run: Option<&RunFolder>,
+    own: Own,
+    decoding: &DecodeSettings,
+) -> Result<String> {
     let metrics = run.map(RunFolder::metrics).filter(|metrics| metrics.is_file());
     let lines = metrics.map(|metrics| read_metrics(&metrics)).transpose()?.unwrap_or_default();
     let norm = &model.spec.config.norm;
@@ -52,6 +59,10 @@ pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFol
         model.spec.audio.sampling_rate
     );
     card += if stock { USE } else { USE_KLANG };
+    if decoding.method == DecodeMethod::Beam {
+        card += SEARCH;
+        card += if decoding.lm.is_some() { WITH_LM } else { "\n\n" };
+    }
     results(&mut card, &lines);
     data(&mut card, &lines);
     if let Some(run) = run {
@@ -73,6 +84,11 @@ fn front_matter(model: &Recogniser, stock: bool) -> String {
 const USE: &str = "## Use\n\n```python\nfrom transformers import pipeline\n\nrecogniser = pipeline(\"automatic-speech-recognition\", \"path/to/this/folder\")\nprint(recogniser(\"recording.wav\")[\"text\"])\n```\n\n";
 
 const USE_KLANG: &str = "## Use\n\n```\nklang transcribe path/to/this/folder recording.wav\n```\n\n";
+
+const SEARCH: &str =
+    "klang reads it by a beam search, as `decoding.json` says (`--greedy`: without); other tools pass that file over.";
+
+const WITH_LM: &str = " The language model beside it holds words and phrases of the text that it was made from: see that they may be published.\n\n";
 
 fn results(card: &mut String, lines: &[MetricsLine]) {
     let dev = lines.iter().rev().find_map(|line| match line {
