@@ -153,6 +153,48 @@ fn a_language_model_that_is_no_better_leaves_no_older_one_behind() {
 }
 
 #[test]
+fn a_recipe_says_how_its_tests_are_read() {
+    let dir = Dir::with_recipe(5);
+    dir.write("text.txt", TEXT);
+    dir.klang(["lm", "text.txt", "--out", "sub/mine.arpa"]).succeeds();
+    // Paths start at the recipe's folder.
+    let test = "data: {allow_overlap: true, test: {new: ../train.jsonl}}";
+    let decode = "decode: {method: beam, lm: mine.arpa, lm_weight: 2, word_score: 1, words: listed}";
+    dir.write("sub/search.yaml", format!("extends: ../recipe.yaml\n{test}\n{decode}\n"));
+    let said = "tests are read by beam search 100 wide, 3-gram model of words";
+    dir.klang(["check", "sub/search.yaml"]).succeeds().prints(&[said]);
+    let trained = dir.klang(["train", "sub/search.yaml", "--run", "run"]).succeeds();
+    trained.says(&[said]).prints(&["\nnew, greedy\n", "\nnew\n"]);
+    let of_test = |name: &str| {
+        let mut lines = dir.json_lines("run/metrics.jsonl").into_iter();
+        lines.find(|line| line["kind"] == "test" && line["name"] == name).expect(name)["score"].clone()
+    };
+    let (greedy, searched) = (of_test("new, greedy"), of_test("new"));
+    assert_eq!(dir.names("run/tests"), ["new--greedy.hypotheses.jsonl", "new.hypotheses.jsonl"]);
+    let known: Vec<&str> = TEXT.split_whitespace().collect();
+    let said = hypotheses(&dir, "run/tests/new.hypotheses.jsonl");
+    assert!(said.values().flat_map(|text| text.split_whitespace()).all(|word| known.contains(&word)), "{said:?}");
+    // The model is read so from now on, wherever it goes.
+    assert_eq!(dir.json("run/best/decoding.json")["lm"], "lm.arpa");
+    assert!(dir.text("run/recipe.yaml").contains("lm: sub/mine.arpa"), "{}", dir.text("run/recipe.yaml"));
+    let now = dir.klang_on_cpu(["evaluate", "run", "train.jsonl", "--json"]).succeeds().json();
+    assert_eq!((&now["wer"], &now["cer"], &now["greedy"]), (&searched["wer"], &searched["cer"], &greedy));
+    dir.klang(["export", "run", "out"]).succeeds();
+    assert!(dir.text("out/README.md").contains("Tests by beam search"), "{}", dir.text("out/README.md"));
+
+    let refused = |settings: &[&str], parts: &[&str]| {
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        dir.klang(["check", "recipe.yaml"].into_iter().chain(settings)).refused_with(2).says(parts);
+    };
+    refused(&["decode.lm=sub/mine.arpa"], &["`decode.lm`", "decode.method: beam"]);
+    refused(&["decode={method: beam, lm: no.arpa}"], &["no.arpa"]);
+    refused(&["decode={method: beam, words: listed}"], &["`decode.words`", "language model of words"]);
+    refused(&["decode={method: beam, width: 0}"], &["`decode.width` is 0", "1 to 10000"]);
+    refused(&["decode={method: beam, hot_words: {xyz: 3}}"], &["`decode.hot_words`", "`xyz`", "letters"]);
+    refused(&["decode={method: beam, beam: 3}"], &["`beam`", "expected one of"]);
+}
+
+#[test]
 fn every_format_is_written_under_its_own_name() {
     let dir = Dir::with_model();
     let cases = [

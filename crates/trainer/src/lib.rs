@@ -69,9 +69,9 @@ pub use model::{
 pub use prepare::{Preparation, train_and_dev};
 pub use pretrain::{HeldOut, PretrainingPreparation, Probed, pretrain};
 pub use recipe::{
-    AugmentRecipe, BottleneckRecipe, ChooseBy, Condition, ContrastiveRecipe, DataRecipe, DecodeRecipe, FreezeRecipe,
-    MaskRecipe, ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source,
-    SourcePart, SpanRecipe, Spectrum, TrainRecipe,
+    AugmentRecipe, BottleneckRecipe, ChooseBy, Condition, ContrastiveRecipe, DataRecipe, FreezeRecipe, MaskRecipe,
+    ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source, SourcePart,
+    SpanRecipe, Spectrum, TrainRecipe,
 };
 pub use regularise::L2SpRecipe;
 pub use run::{DataLine, MetricsLine, RunFolder, read_metrics};

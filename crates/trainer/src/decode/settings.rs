@@ -42,7 +42,7 @@ pub enum WordList {
     Listed,
 }
 
-/// How a model's output is read as text.
+/// How a model's output is read as text: `decoding.json`, and a recipe's `decode`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodeSettings {
@@ -50,7 +50,8 @@ pub struct DecodeSettings {
     pub method: DecodeMethod,
     /// Texts that are followed at a time, 1 to 10,000.
     pub width: usize,
-    /// An n-gram model, an ARPA file or one packed by gzip. In `decoding.json` its path starts at the model's folder.
+    /// An n-gram model, an ARPA file or one packed by gzip. Its path starts at the model's folder in `decoding.json`, at the
+    /// recipe's in a recipe.
     pub lm: Option<PathBuf>,
     /// Weight of the language model's logarithm, 0 to 10; 1 takes it as it is.
     pub lm_weight: f64,
@@ -63,6 +64,7 @@ pub struct DecodeSettings {
     /// Words and phrases that are expected, each with the nats that it adds, -20 to 20.
     pub hot_words: BTreeMap<String, f64>,
     /// From how probable a word's frames are to how often such a word is right, learnt on dev.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Calibration>,
     /// Of a model of several languages (MMS), the one that all this was tuned for; absent: that which it has by itself.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::decode::{DecodeMethod, DecodeSettings};
 use crate::error::{Error, Result};
+use crate::hypotheses::beside_search;
 use crate::model::{ModelSource, Recogniser};
 use crate::run::{DataLine, MetricsLine, RunFolder, read_metrics};
 
@@ -107,7 +108,7 @@ fn results(card: &mut String, lines: &[MetricsLine]) {
     }
     *card += "| data | utterances | words | WER | 95 % interval | CER |\n|---|---|---|---|---|---|\n";
     let percent = |rate: Option<f64>| rate.map_or("undefined".into(), |rate| format!("{:.2} %", 100.0 * rate));
-    for (name, score) in scores {
+    for (name, score) in &scores {
         let interval = score
             .wer_ci95
             .map_or("undefined".into(), |[low, high]| format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high));
@@ -115,7 +116,17 @@ fn results(card: &mut String, lines: &[MetricsLine]) {
         let (wer, cer) = (percent(score.wer), percent(score.cer));
         let _ = writeln!(card, "| {name} | {utterances} | {words} | {wer} | {interval} | {cer} |");
     }
-    *card += "\nGreedy decoding, no language model. Intervals by bootstrap.\n\n";
+    // Where a recipe searches, the greedy reading of each test stands beside.
+    let searched = |(name, _): &(&str, &Score)| {
+        let greedy = beside_search(name);
+        lines.iter().any(|line| matches!(line, MetricsLine::Test { name, .. } if *name == greedy))
+    };
+    *card += match scores.iter().any(searched) {
+        true => {
+            "\nTests by beam search, as the recipe's `decode` says; dev and what is called greedy by greedy decoding. Intervals by bootstrap.\n\n"
+        }
+        false => "\nGreedy decoding, no language model. Intervals by bootstrap.\n\n",
+    };
 }
 
 pub(super) fn data(card: &mut String, lines: &[MetricsLine]) {

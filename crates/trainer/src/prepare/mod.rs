@@ -15,6 +15,7 @@ use crate::data::{
     Dataset, Keep, LeftOut, Lists, OnBadAudio, SkippedAudio, allowed, encode, flat, read_sources, read_sources_each,
     take_dev, take_minutes, unmatched,
 };
+use crate::decode::{DecodeMethod, Decoder};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::event::Observer;
@@ -37,6 +38,8 @@ pub struct Preparation {
     pub tests: Vec<Dataset>,
     /// The model's shape and vocabulary.
     pub spec: ModelSpec,
+    /// What reads the tests beside the greedy reading.
+    pub decoder: Option<Decoder>,
     /// What a person should know before training.
     pub notes: Vec<String>,
     /// Training utterances that the manifests list and selections keep, before dev and fewer minutes are drawn: what the share
@@ -128,9 +131,17 @@ impl Preparation {
                 "warning: data.select names {value}, which no training utterance has; is it spelt right?"
             ));
         }
+        let decoder = match recipe.decode.method {
+            DecodeMethod::Greedy => None,
+            DecodeMethod::Beam => Some(Decoder::new(recipe.decode.clone(), &spec).map_err(Error::in_recipe)?.untimed()),
+        };
+        if let Some(decoder) = &decoder {
+            notes.push(format!("tests are read by {}, beside the greedy reading", decoder.describe()));
+            notes.extend(decoder.warnings().iter().map(|text| format!("warning: {text}")));
+        }
         describe(&mut notes, &spec.vocabulary, &train, &dev, &tests);
         let report = check.map(|settings| check_fine_tuning(recipe, &spec, settings)).transpose()?;
-        Ok(Preparation { train, dev, tests, spec, notes, listed, unreadable, start, report })
+        Ok(Preparation { train, dev, tests, spec, decoder, notes, listed, unreadable, start, report })
     }
 
     /// What a check found; none unless it was asked for.
