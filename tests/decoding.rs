@@ -1,8 +1,8 @@
 //! `klang lm`, `klang tune`, and what `evaluate` and `transcribe` make of a language model.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{Dir, hypotheses};
+use crate::harness::{Dir, SENTENCES, hypotheses, recipe};
 
 const TEXT: &str = "ab\ndcba\na cad\nbad dab\ncab\nca da\n";
 
@@ -100,6 +100,98 @@ fn what_tuning_finds_is_kept_with_the_model_and_gone_by() {
         assert!(last <= start && start < end && end <= 0.84 && (0.0..=1.0).contains(&confidence), "{heard}");
         last = end;
     }
+}
+
+#[test]
+fn an_exported_model_is_read_as_the_run_was_tuned() {
+    let dir = Dir::with_model();
+    dir.write("text.txt", TEXT);
+    dir.klang(["lm", "text.txt", "--units", "characters", "--order", "3", "--out", "letters.arpa.gz"]).succeeds();
+    dir.klang_on_cpu(["tune", "run", "train.jsonl", "--lm", "letters.arpa.gz", "--by", "cer"]).succeeds();
+    let heard = |model: &str| {
+        let json = ["transcribe", model, "audio/u3.wav", "--format", "json", "--n-best", "3"];
+        dir.klang_on_cpu(json).succeeds().json()
+    };
+    let tuned = heard("run");
+    let export = |folder: &str, more: &[&str]| {
+        dir.klang(["export", "run", folder].iter().chain(more)).succeeds();
+        assert_eq!(heard(folder), tuned, "{folder}");
+        assert_eq!(dir.json(&format!("{folder}/decoding.json")), dir.json("run/best/decoding.json"));
+        let card = dir.text(&format!("{folder}/README.md"));
+        assert!(card.contains("decoding.json") && card.contains("words and phrases of the text"), "{card}");
+    };
+    export("stock", &[]);
+    export("kept", &["--as-is"]);
+    // And on from there.
+    dir.klang(["export", "stock", "again"]).succeeds();
+    assert_eq!(dir.bytes("again/lm.arpa.gz"), dir.bytes("letters.arpa.gz"));
+}
+
+#[test]
+fn a_language_model_that_is_no_better_leaves_no_older_one_behind() {
+    let dir = Dir::with_model();
+    dir.write("text.txt", TEXT);
+    dir.klang(["lm", "text.txt", "--units", "characters", "--order", "3", "--out", "letters.arpa"]).succeeds();
+    dir.klang_on_cpu(["tune", "run", "train.jsonl", "--lm", "letters.arpa", "--by", "cer"]).succeeds();
+    assert!(dir.path("run/best/lm.arpa").is_file());
+    // A dev of which the greedy reading is right, whatever that is: nothing can be better.
+    dir.klang_on_cpu(["evaluate", "run", "train.jsonl", "--greedy", "--out", "out"]).succeeds();
+    let said = hypotheses(&dir, "out/train.hypotheses.jsonl");
+    let line = |(id, text): (&String, &String)| json!({"id": id, "audio": format!("audio/{id}.wav"), "text": text});
+    dir.write("sure.jsonl", said.iter().map(|said| format!("{}\n", line(said))).collect::<String>());
+    let tune = ["tune", "run", "sure.jsonl"];
+    dir.klang(["lm", "text.txt", "--out", "words.arpa"]).succeeds();
+    dir.klang_on_cpu(tune.iter().chain(&["--lm", "words.arpa"])).succeeds().prints(&["the model is read greedily"]);
+    assert!(!dir.path("run/best/lm.arpa").exists());
+    assert_eq!(dir.json("run/best/decoding.json")["method"], "greedy");
+    // What the folder itself holds may be the only copy: it stays, unread.
+    dir.write("run/best/lm.arpa", dir.bytes("words.arpa"));
+    dir.write("run/best/decoding.json", r#"{"method": "beam", "lm": "lm.arpa"}"#);
+    dir.klang_on_cpu(tune).succeeds().says(&["stays there, for --beam"]);
+    assert!(dir.path("run/best/lm.arpa").is_file());
+    assert_eq!(dir.json("run/best/decoding.json")["method"], "greedy");
+}
+
+#[test]
+fn a_recipe_says_how_its_tests_are_read() {
+    let dir = Dir::with_recipe(5);
+    dir.write("text.txt", TEXT);
+    dir.klang(["lm", "text.txt", "--out", "sub/mine.arpa"]).succeeds();
+    // Paths start at the recipe's folder.
+    let test = "data: {allow_overlap: true, test: {new: ../train.jsonl}}";
+    let decode = "decode: {method: beam, lm: mine.arpa, lm_weight: 2, word_score: 1, words: listed}";
+    dir.write("sub/search.yaml", format!("extends: ../recipe.yaml\n{test}\n{decode}\n"));
+    let said = "tests are read by beam search 100 wide, 3-gram model of words";
+    dir.klang(["check", "sub/search.yaml"]).succeeds().prints(&[said]);
+    let trained = dir.klang(["train", "sub/search.yaml", "--run", "run"]).succeeds();
+    trained.says(&[said]).prints(&["\nnew, greedy\n", "\nnew\n"]);
+    let of_test = |name: &str| {
+        let mut lines = dir.json_lines("run/metrics.jsonl").into_iter();
+        lines.find(|line| line["kind"] == "test" && line["name"] == name).expect(name)["score"].clone()
+    };
+    let (greedy, searched) = (of_test("new, greedy"), of_test("new"));
+    assert_eq!(dir.names("run/tests"), ["new--greedy.hypotheses.jsonl", "new.hypotheses.jsonl"]);
+    let known: Vec<&str> = TEXT.split_whitespace().collect();
+    let said = hypotheses(&dir, "run/tests/new.hypotheses.jsonl");
+    assert!(said.values().flat_map(|text| text.split_whitespace()).all(|word| known.contains(&word)), "{said:?}");
+    // The model is read so from now on, wherever it goes.
+    assert_eq!(dir.json("run/best/decoding.json")["lm"], "lm.arpa");
+    assert!(dir.text("run/recipe.yaml").contains("lm: sub/mine.arpa"), "{}", dir.text("run/recipe.yaml"));
+    let now = dir.klang_on_cpu(["evaluate", "run", "train.jsonl", "--json"]).succeeds().json();
+    assert_eq!((&now["wer"], &now["cer"], &now["greedy"]), (&searched["wer"], &searched["cer"], &greedy));
+    dir.klang(["export", "run", "out"]).succeeds();
+    assert!(dir.text("out/README.md").contains("Tests by beam search"), "{}", dir.text("out/README.md"));
+
+    let refused = |settings: &[&str], parts: &[&str]| {
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        dir.klang(["check", "recipe.yaml"].into_iter().chain(settings)).refused_with(2).says(parts);
+    };
+    refused(&["decode.lm=sub/mine.arpa"], &["`decode.lm`", "decode.method: beam"]);
+    refused(&["decode={method: beam, lm: no.arpa}"], &["no.arpa"]);
+    refused(&["decode={method: beam, words: listed}"], &["`decode.words`", "language model of words"]);
+    refused(&["decode={method: beam, width: 0}"], &["`decode.width` is 0", "1 to 10000"]);
+    refused(&["decode={method: beam, hot_words: {xyz: 3}}"], &["`decode.hot_words`", "`xyz`", "letters"]);
+    refused(&["decode={method: beam, beam: 3}"], &["`beam`", "expected one of"]);
 }
 
 #[test]
@@ -238,6 +330,27 @@ fn a_runs_own_test_is_no_place_to_tune() {
     dir.write("test.jsonl", dir.bytes("dev.jsonl"));
     dir.klang(test).succeeds();
     dir.klang_on_cpu(["tune", "run", "test.jsonl"]).refused_with(2).says(&["test `new`", "dev"]);
+}
+
+#[test]
+fn a_run_knows_its_dev_and_the_text_it_learnt_from() {
+    let dir = Dir::new();
+    dir.corpus("all.jsonl", &SENTENCES);
+    let share = "data.dev_share=0.25";
+    dir.write("recipe.yaml", recipe(3, "", "", "").replace("train.jsonl", "all.jsonl").replace("dev: dev.jsonl", ""));
+    dir.klang(["train", "recipe.yaml", "--run", "run", "--set", share]).succeeds();
+    let made = dir.klang(["lm", "run", "--units", "characters", "--order", "2", "--out", "mine.arpa"]).succeeds();
+    made.prints(&["6 sentences"]);
+    // Two of the eight are dev, and stand in no other text than the manifest's.
+    dir.klang(["lm", "all.jsonl", "--out", "all.arpa", "--test", "run"])
+        .succeeds()
+        .prints(&["6 of 6 sentences of run"]);
+    let tuned = dir.klang_on_cpu(["tune", "run", "--lm", "mine.arpa", "--dry-run"]).succeeds();
+    tuned.says(&["the run's dev: 2 utterances"]).prints(&["greedy: WER"]);
+    dir.klang_on_cpu(["tune", "run/last/.", "--dry-run"]).succeeds();
+    dir.klang(["export", "run", "plain"]).succeeds();
+    dir.klang_on_cpu(["tune", "plain"]).refused_with(2).says(&["plain is no run", "klang tune MODEL DEV"]);
+    dir.klang(["lm", "plain", "--out", "no.arpa"]).ends_with(1).says(&["plain", "holds no run"]);
 }
 
 #[test]

@@ -75,6 +75,25 @@ fn a_language_brings_its_adapter_and_its_letters() {
 }
 
 #[test]
+fn decoding_holds_for_the_language_that_it_was_tuned_for() {
+    let dir = with_languages();
+    dir.write("mms/decoding.json", r#"{"method": "beam", "width": 7, "language": "bbb"}"#);
+    let transcribe = ["transcribe", "mms", "audio/u3.wav"];
+    let language = ["--language", "bbb"];
+    dir.klang_on_cpu(transcribe.iter().chain(&language)).succeeds().says(&["beam search 7 wide"]);
+    let passed_over = ["tuned for `bbb`, not for the model's own language", "passed over"];
+    let other = dir.klang_on_cpu(transcribe).succeeds();
+    other.says(&passed_over);
+    assert!(!other.stderr.contains("beam search"), "{other}");
+    // What is exported has one language, and what was tuned for it.
+    dir.klang(["export", "mms", "out"].iter().chain(&language)).succeeds();
+    assert_eq!(dir.json("out/decoding.json")["language"], Value::Null);
+    dir.klang_on_cpu(["transcribe", "out", "audio/u3.wav"]).succeeds().says(&["beam search 7 wide"]);
+    dir.klang(["export", "mms", "plain"]).succeeds().says(&passed_over);
+    assert!(!dir.path("plain/decoding.json").exists());
+}
+
+#[test]
 fn a_training_from_one_of_many_languages_is_a_model_of_one() {
     let dir = with_languages();
     write_recipe(&dir, "mms", "language: bbb\n  tune: {kind: adapters}");

@@ -69,12 +69,12 @@ pub enum Command {
     Align(AlignArguments),
     /// Make a language model from text
     #[command(
-        after_help = "Interpolated modified Kneser-Ney, as KenLM's lmplz makes it. The text is brought under the rule of the model's transcripts (--model), so that both write alike.\n\nExamples:\n  klang lm train.jsonl stories.txt --out mine.arpa\n  klang lm train.jsonl --model runs/mine --order 4 --held-out dev.jsonl --test test.jsonl --out mine.arpa.gz\n  klang lm train.jsonl --units characters --out letters.arpa"
+        after_help = "Interpolated modified Kneser-Ney, as KenLM's lmplz makes it. The text is brought under the rule of the model's transcripts (--model), so that both write alike.\n\nExamples:\n  klang lm train.jsonl stories.txt --out mine.arpa\n  klang lm runs/mine --model runs/mine --out mine.arpa\n  klang lm train.jsonl --model runs/mine --order 4 --held-out dev.jsonl --test test.jsonl --out mine.arpa.gz\n  klang lm train.jsonl --units characters --out letters.arpa"
     )]
     Lm(LmArguments),
     /// Find how much a language model should count, on development data, and keep it with the model
     #[command(
-        after_help = "The LM's weight and the score of a word are searched for the least errors on MANIFEST; the confidence of words is calibrated there. Both are kept in the model's folder with a copy of the language model, and `klang evaluate` and `klang transcribe` go by them from then on.\n\nExamples:\n  klang tune runs/mine dev.jsonl --lm mine.arpa\n  klang tune runs/mine dev.jsonl --lm letters.arpa --by cer --dry-run"
+        after_help = "The LM's weight and the score of a word are searched for the least errors on DEV, of a run by default its own; the confidence of words is calibrated there. Both are kept in the model's folder with a copy of the language model, and `klang evaluate` and `klang transcribe` go by them from then on.\n\nExamples:\n  klang tune runs/mine --lm mine.arpa\n  klang tune runs/mine dev.jsonl --lm letters.arpa --by cer --dry-run"
     )]
     Tune(TuneArguments),
     /// Compute WER of two text files, matched by id
@@ -84,7 +84,7 @@ pub enum Command {
     Score(ScoreArguments),
     /// Write a model as a folder that transformers opens
     #[command(
-        after_help = "KL-Norm is folded into the LayerNorm that it equals in evaluation, and low-rank factors are merged: the folder holds a stock model. README.md in it is the model card, with places left for the author. An encoder that was pretrained only is written as one, to train from.\n\nExamples:\n  klang export runs/mine exported\n  python3 -c \"from transformers import pipeline; print(pipeline('automatic-speech-recognition', 'exported')('a.wav'))\""
+        after_help = "KL-Norm is folded into the LayerNorm that it equals in evaluation, and low-rank factors are merged: the folder holds a stock model. How klang decodes it goes along (decoding.json, and the language model that it names). README.md in it is the model card, with places left for the author. An encoder that was pretrained only is written as one, to train from.\n\nExamples:\n  klang export runs/mine exported\n  python3 -c \"from transformers import pipeline; print(pipeline('automatic-speech-recognition', 'exported')('a.wav'))\""
     )]
     Export(ExportArguments),
     /// Write a model's output frame by frame, for whoever wants to check it

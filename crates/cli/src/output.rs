@@ -98,10 +98,17 @@ pub const MOST_BYTES: u64 = 64 << 20;
 /// Nats of a hot word that has none of its own.
 const HOT_WORD: f64 = 5.0;
 
+/// How a model's folder says that it is to be read; says so where that was meant for another language.
+pub fn of_model(model: &ModelSource) -> Result<DecodeSettings> {
+    let (settings, other) = DecodeSettings::of_model(&model.path)?.for_language(model.language.as_deref());
+    other.iter().for_each(|text| warning(text));
+    Ok(settings)
+}
+
 /// How a model's output is to be read: as its folder says, with what was typed on top.
 pub fn decoding(arguments: &DecodingArguments, model: &ModelSource) -> Result<DecodeSettings> {
     let DecodingArguments { greedy, search, lm_weight, word_score, unknown_score } = arguments;
-    let of_model = DecodeSettings::of_model(&model.path)?;
+    let of_model = of_model(model)?;
     let was_tuned_so = |method| of_model.method == method && of_model.confidence.is_some();
     if *greedy {
         // Confidence was learnt of another reading.

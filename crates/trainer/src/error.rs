@@ -277,6 +277,19 @@ impl Error {
         Error::BeforeWork(Box::new(error.into()))
     }
 
+    /// A setting of decoding as the value of a recipe that it is.
+    pub(crate) fn in_recipe(self) -> Error {
+        match self {
+            Error::DecodeValue { key, given, allowed } => match key.strip_prefix("the hot word ") {
+                Some(phrase) => {
+                    Error::RecipeValue { key: "decode.hot_words".into(), given: format!("{phrase}: {given}"), allowed }
+                }
+                None => Error::RecipeValue { key: format!("decode.{key}"), given, allowed },
+            },
+            other => other,
+        }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
         move |source| Error::Io { path, source }

@@ -122,16 +122,9 @@ pub fn evaluate(
                 pairs.push(pair(item, normaliser.apply(&reading.text)));
             }
             behaviour.infeasible += (batch.rows.len() - feasible.len()) as u64;
-            if !feasible.is_empty() {
-                let rows = tch::Tensor::f_from_slice(&feasible)?.f_to_device(recognition.logits.device())?;
-                let lengths: Vec<i64> = feasible.iter().map(|&row| recognition.lengths[row as usize]).collect();
-                let targets: Vec<Vec<u32>> =
-                    feasible.iter().map(|&row| batch.rows[row as usize].labels(None)).collect();
-                let logits = recognition.logits.f_index_select(0, &rows)?;
-                let losses = ctc_loss(&LossBatch { logits: &logits, lengths: &lengths, labels: &targets, blank })?;
-                loss += losses.f_sum(Kind::Double)?.f_double_value(&[])?;
-                labels += targets.iter().map(Vec::len).sum::<usize>();
-            }
+            let (batch_loss, batch_labels) = loss_over(&recognition, &batch, &feasible, blank)?;
+            loss += batch_loss;
+            labels += batch_labels;
         }
         observer.event(Event::Scored { done: pairs.len(), total: data.items.len() });
     }
@@ -154,6 +147,19 @@ pub fn evaluate(
         seconds: decoding,
     });
     Ok(Evaluation { score: score(&pairs, &ScoreOptions::default()), pairs, behaviour, decoded })
+}
+
+/// CTC's loss over the `feasible` rows of a batch, in nats, and their labels.
+fn loss_over(recognition: &Recognition, batch: &LoadedBatch, feasible: &[i64], blank: u32) -> Result<(f64, usize)> {
+    if feasible.is_empty() {
+        return Ok((0.0, 0));
+    }
+    let rows = tch::Tensor::f_from_slice(feasible)?.f_to_device(recognition.logits.device())?;
+    let lengths: Vec<i64> = feasible.iter().map(|&row| recognition.lengths[row as usize]).collect();
+    let labels: Vec<Vec<u32>> = feasible.iter().map(|&row| batch.rows[row as usize].labels(None)).collect();
+    let logits = recognition.logits.f_index_select(0, &rows)?;
+    let losses = ctc_loss(&LossBatch { logits: &logits, lengths: &lengths, labels: &labels, blank })?;
+    Ok((losses.f_sum(Kind::Double)?.f_double_value(&[])?, labels.iter().map(Vec::len).sum()))
 }
 
 /// What a model makes of an utterance, before it is read.

@@ -72,6 +72,11 @@ pub(crate) fn readable_hypotheses(path: &Path) -> Vec<Pair> {
 /// The longest file name that is made of names, in bytes: file systems take 255, and endings stand behind it.
 pub(crate) const LONGEST_STEM: usize = 200;
 
+/// What a test's greedy reading is called where a search reads it too.
+pub(crate) fn beside_search(name: &str) -> String {
+    format!("{name}, greedy")
+}
+
 /// A test's name as a file's: letters, digits and `_` stay, others become `-`.
 pub(crate) fn file_stem(name: &str) -> String {
     let safe = |letter: char| if letter.is_alphanumeric() || letter == '_' { letter } else { '-' };

@@ -66,12 +66,12 @@ pub use model::{
     AudioSpec, ModelSource, ModelSpec, Reading, Recogniser, Recognition, RecognitionStages, Tune, TuneKind, TuneRecipe,
     find_model,
 };
-pub use prepare::Preparation;
+pub use prepare::{Preparation, train_and_dev};
 pub use pretrain::{HeldOut, PretrainingPreparation, Probed, pretrain};
 pub use recipe::{
-    AugmentRecipe, BottleneckRecipe, ChooseBy, Condition, ContrastiveRecipe, DataRecipe, DecodeRecipe, FreezeRecipe,
-    MaskRecipe, ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source,
-    SourcePart, SpanRecipe, Spectrum, TrainRecipe,
+    AugmentRecipe, BottleneckRecipe, ChooseBy, Condition, ContrastiveRecipe, DataRecipe, FreezeRecipe, MaskRecipe,
+    ModelRecipe, NormKind, NormRecipe, ObjectiveKind, PretrainRecipe, ProbeRecipe, Recipe, Source, SourcePart,
+    SpanRecipe, Spectrum, TrainRecipe,
 };
 pub use regularise::L2SpRecipe;
 pub use run::{DataLine, MetricsLine, Progress, RunFolder, read_metrics};

@@ -7,13 +7,14 @@ use klang_text::Score;
 use klang_wav2vec2::checkpoint::Own;
 
 use crate::data::{Item, LoadedBatch, LoaderSettings};
+use crate::decode::DECODING;
 use crate::device::{Compute, processor_seconds};
 use crate::emissions::{emission_paths, write_paths};
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use crate::event::{Event, Measures, Observer, UpdateReport};
 use crate::files;
-use crate::hypotheses::write_hypotheses;
+use crate::hypotheses::{beside_search, write_hypotheses};
 use crate::model::{Recogniser, find_model, freeze};
 use crate::optimiser::AdamW;
 use crate::prepare::{FreshModel, Preparation};
@@ -86,6 +87,7 @@ pub fn train(recipe: &Recipe, folder: &Path, begin: Begin, observer: &mut dyn Ob
         )));
     }
     task.sum_up_features(training.progress.update, observer)?;
+    task.keep_decoding()?;
     // What scoring the tests takes is no cost of training.
     let learning = processor_seconds();
     let tests = task.score_tests(observer).map_err(|error| match error {
@@ -231,7 +233,15 @@ impl FineTuning<'_> {
         evaluate(self.model, data, &self.loading, &options, observer)
     }
 
-    /// Scores the best checkpoint on every test set.
+    /// Keeps with the best checkpoint how the recipe reads it, unless that was tuned since.
+    fn keep_decoding(&self) -> Result<()> {
+        match &self.prepared.decoder {
+            Some(decoder) if !self.run.best().join(DECODING).exists() => decoder.settings().write(&self.run.best()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Scores the best checkpoint on every test set; where the recipe searches, greedily too, which is reported first.
     fn score_tests(&self, observer: &mut dyn Observer) -> Result<Vec<(String, Score)>> {
         let mut scores = Vec::new();
         if self.prepared.tests.is_empty() {
@@ -240,12 +250,21 @@ impl FineTuning<'_> {
         files::make_folder(&self.run.tests())?;
         let best = Recogniser::open(&find_model(&self.run.best(), None, observer)?, self.model.compute)?;
         for test in &self.prepared.tests {
-            let options = EvaluateOptions { batch_seconds: self.recipe.train.batch_seconds, decoder: None };
-            let Evaluation { score, behaviour, pairs, .. } = evaluate(&best, test, &self.loading, &options, observer)?;
-            write_hypotheses(&self.run.test_hypotheses(&test.name), &pairs)?;
-            MetricsLine::Test { name: test.name.clone(), behaviour, score: score.clone() }
-                .append(&self.run.metrics())?;
-            scores.push((test.name.clone(), score));
+            let decoder = self.prepared.decoder.as_ref();
+            let options = EvaluateOptions { batch_seconds: self.recipe.train.batch_seconds, decoder };
+            let Evaluation { score, behaviour, pairs, decoded } =
+                evaluate(&best, test, &self.loading, &options, observer)?;
+            let greedy = match &decoded {
+                Some(_) => beside_search(&test.name),
+                None => test.name.clone(),
+            };
+            let readings = decoded.map(|search| (test.name.clone(), search.score, search.pairs));
+            for (name, score, pairs) in std::iter::once((greedy, score, pairs)).chain(readings) {
+                write_hypotheses(&self.run.test_hypotheses(&name), &pairs)?;
+                MetricsLine::Test { name: name.clone(), behaviour, score: score.clone() }
+                    .append(&self.run.metrics())?;
+                scores.push((name, score));
+            }
         }
         Ok(scores)
     }

@@ -82,7 +82,7 @@ impl From<Units> for LmUnits {
 
 #[derive(Debug, Args)]
 pub struct LmArguments {
-    /// Text: a sentence a line; of a manifest (.jsonl, .csv, .tsv) the transcripts
+    /// Text: a sentence a line; of a manifest (.jsonl, .csv, .tsv) the transcripts; of a run folder those that it learnt from
     #[arg(required = true)]
     pub text: Vec<PathBuf>,
     /// The ARPA file to write; packed by gzip if its name ends in .gz
@@ -146,8 +146,9 @@ pub enum TuneBy {
 pub struct TuneArguments {
     #[command(flatten)]
     pub model: ModelArguments,
-    /// Development data with transcripts; never what the model is to be tested on
-    pub manifest: PathBuf,
+    /// Development data with transcripts; never what the model is to be tested on [of a run: its dev]
+    #[arg(value_name = "DEV")]
+    pub manifest: Option<PathBuf>,
     /// What is to be least
     #[arg(long, value_enum, default_value_t = TuneBy::Wer)]
     pub by: TuneBy,

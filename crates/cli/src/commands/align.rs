@@ -29,7 +29,7 @@ pub fn run(arguments: &AlignArguments) -> Result<Ending> {
     let source = output::model(&arguments.model)?;
     let compute = output::compute(&arguments.compute)?;
     let model = Recogniser::open(&source, compute)?;
-    let confidence = DecodeSettings::of_model(&source.path)?.confidence;
+    let confidence = output::of_model(&source)?.confidence;
     // The text is given: how one would be searched for does not matter.
     let decoder = Decoder::new(DecodeSettings { confidence, ..DecodeSettings::default() }, &model.spec)?;
     match &arguments.text {

@@ -1,12 +1,13 @@
 //! `klang tune`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use klang_corpus::Utterance;
 use klang_text::{Normaliser, Score};
 use klang_trainer::{
     AudioCache, BadAudio, ChooseBy, DecodeMethod, DecodeSettings, Keep, LEAST_WORDS, LoaderSettings, Recogniser,
-    RunFolder, Source, TunedDecoding, encode, read_sources, tune_decoding,
+    RunFolder, Source, TunedDecoding, encode, read_sources, train_and_dev, tune_decoding,
 };
 
 use crate::Ending;
@@ -27,14 +28,14 @@ pub fn run(arguments: &TuneArguments) -> Result<Ending> {
         );
         return Err(Usage(message).into());
     }
-    check_data(&arguments.model.model, &arguments.manifest)?;
+    let utterances = utterances(arguments)?;
     let kept = DecodeSettings::of_model(&source.path)?;
-    let settings = output::searching(&arguments.search, kept.clone())?;
+    let settings = output::searching(&arguments.search, output::of_model(&source)?)?;
+    let searched = settings.lm.clone();
     let compute = output::compute(&arguments.compute)?;
     let model = Recogniser::open(&source, compute)?;
     let decoder = output::decoder(settings, &model.spec)?;
     let normaliser = Normaliser::new(&model.spec.text)?;
-    let utterances = read_sources(&[Source::Whole(arguments.manifest.clone())], &Default::default())?;
     let (spec, rate) = (&model.spec, model.spec.audio.sampling_rate);
     let data = encode("dev", utterances, &normaliser, &spec.vocabulary, &spec.config, rate, Keep::All);
     let loading =
@@ -51,7 +52,13 @@ pub fn run(arguments: &TuneArguments) -> Result<Ending> {
                 "what an earlier tuning kept is replaced; compare both on dev with --dry-run and klang evaluate",
             );
         }
-        tuned.settings.write(&source.path)?;
+        let mut settings = DecodeSettings { language: source.language.clone(), ..tuned.settings };
+        let real = |path: &Option<PathBuf>| path.as_ref().and_then(|path| std::fs::canonicalize(path).ok());
+        if settings.lm.is_none() && real(&searched).is_some() && real(&searched) == real(&kept.lm) {
+            output::note("the language model in the model's folder stays there, for --beam");
+            settings.lm = kept.lm; // perhaps there is no other copy
+        }
+        settings.write(&source.path)?;
         output::line(&format!("kept in {}", source.path.join(klang_trainer::DECODING).display()))?;
     }
     Ok(Ending::Done)
@@ -103,6 +110,25 @@ fn say(tuned: &TunedDecoding) -> Result<()> {
             "confidence of words: not calibrated, which takes {LEAST_WORDS} recognised words of dev"
         )),
     }
+}
+
+/// What is tuned on: what was given, or the dev of the run that the model is of.
+fn utterances(arguments: &TuneArguments) -> Result<Vec<Utterance>> {
+    let model = &arguments.model.model;
+    if let Some(manifest) = &arguments.manifest {
+        check_data(model, manifest)?;
+        return Ok(read_sources(&[Source::Whole(manifest.clone())], &Default::default())?);
+    }
+    let Some(recipe) = RunFolder::around(model).and_then(|run| run.resolved()) else {
+        let message = format!(
+            "{} is no run, whose dev could be tuned on; give transcribed speech: klang tune MODEL DEV",
+            model.display()
+        );
+        return Err(Usage(message).into());
+    };
+    let (_, dev) = train_and_dev(&recipe).context("reading the run's dev, as its recipe.yaml names it")?;
+    output::note(&format!("tuning on the run's dev: {} utterances", dev.len()));
+    Ok(dev)
 }
 
 /// What a run is tested on is no place to tune, and what it learnt from says little.

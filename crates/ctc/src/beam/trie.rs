@@ -48,9 +48,24 @@ impl Trie {
 
     /// The node behind a label.
     pub(super) fn child(&self, node: u32, label: u32) -> Option<u32> {
-        let (start, end) = (self.firsts[node as usize] as usize, self.firsts[node as usize + 1] as usize);
-        let place = self.labels[start..end].binary_search(&label).ok()?;
-        Some((start + place) as u32)
+        let range = self.range(node);
+        let place = self.labels[range.clone()].binary_search(&label).ok()?;
+        Some((range.start + place) as u32)
+    }
+
+    /// The nodes behind a node, each with the label that leads there. They have greater numbers than all nodes of less depth.
+    pub(super) fn children(&self, node: u32) -> impl Iterator<Item = (u32, u32)> + use<> {
+        let labels = self.labels[self.range(node)].to_vec();
+        labels.into_iter().zip(self.firsts[node as usize]..)
+    }
+
+    /// The label that leads to a node other than the root.
+    pub(super) fn label(&self, node: u32) -> u32 {
+        self.labels[node as usize]
+    }
+
+    fn range(&self, node: u32) -> std::ops::Range<usize> {
+        self.firsts[node as usize] as usize..self.firsts[node as usize + 1] as usize
     }
 
     /// The number of the sequence that ends at a node.

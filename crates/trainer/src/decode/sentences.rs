@@ -10,6 +10,8 @@ use klang_text::Normaliser;
 
 use super::knowledge::SPACE;
 use crate::error::{Error, Result};
+use crate::prepare::train_and_dev;
+use crate::run::RunFolder;
 
 /// How a file packed by gzip begins.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -45,11 +47,26 @@ impl LmUnits {
 
 /// The sentences of a file, normalised; those of which nothing is left are left out. A manifest (by its extension, or JSON lines
 /// by how it begins) gives the text of its utterances, NIST's `.trn` its texts without the ids, any other file a sentence a line:
-/// of a Kaldi `text` the ids would count as words.
+/// of a Kaldi `text` the ids would count as words. A run folder gives the transcripts that the run learnt from.
 ///
 /// # Errors
-/// A file that cannot be read; a line that is no UTF-8; a manifest without any text.
+/// A file that cannot be read; a line that is no UTF-8; a manifest without any text; a folder that holds no run.
 pub fn read_sentences(path: &Path, normaliser: &Normaliser) -> Result<Vec<String>> {
+    let mut sentences = Vec::new();
+    let mut take = |text: &str| {
+        let sentence = normaliser.apply(text);
+        if !sentence.is_empty() {
+            sentences.push(sentence);
+        }
+    };
+    if path.is_dir() {
+        let Some(recipe) = RunFolder::around(path).and_then(|run| run.resolved()) else {
+            let message = "a folder that holds no run; give a run folder, a manifest or text";
+            return Err(Error::Data { path: path.into(), message: message.into() });
+        };
+        train_and_dev(&recipe)?.0.iter().filter_map(|utterance| utterance.text.as_deref()).for_each(take);
+        return Ok(sentences);
+    }
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();
     let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
     let start = file.fill_buf().map_err(Error::io(path))?;
@@ -59,13 +76,6 @@ pub fn read_sentences(path: &Path, normaliser: &Normaliser) -> Result<Vec<String
     }
     let is_manifest =
         ["jsonl", "ndjson", "json", "csv", "tsv"].contains(&extension.as_str()) || start.first() == Some(&b'{');
-    let mut sentences = Vec::new();
-    let mut take = |text: &str| {
-        let sentence = normaliser.apply(text);
-        if !sentence.is_empty() {
-            sentences.push(sentence);
-        }
-    };
     if is_manifest {
         let utterances = Manifest::read(path)?.utterances;
         utterances.iter().filter_map(|utterance| utterance.text.as_deref()).for_each(&mut take);

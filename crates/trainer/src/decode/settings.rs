@@ -42,7 +42,7 @@ pub enum WordList {
     Listed,
 }
 
-/// How a model's output is read as text.
+/// How a model's output is read as text: `decoding.json`, and a recipe's `decode`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodeSettings {
@@ -50,7 +50,8 @@ pub struct DecodeSettings {
     pub method: DecodeMethod,
     /// Texts that are followed at a time, 1 to 10,000.
     pub width: usize,
-    /// An n-gram model, an ARPA file or one packed by gzip. In `decoding.json` it is a file beside it, by its name.
+    /// An n-gram model, an ARPA file or one packed by gzip. In `decoding.json` it is a file beside it, by its name; in a recipe
+    /// its path starts at the recipe's folder.
     pub lm: Option<PathBuf>,
     /// Weight of the language model's logarithm, 0 to 10; 1 takes it as it is.
     pub lm_weight: f64,
@@ -63,7 +64,11 @@ pub struct DecodeSettings {
     /// Words and phrases that are expected, each with the nats that it adds, -20 to 20.
     pub hot_words: BTreeMap<String, f64>,
     /// From how probable a word's frames are to how often such a word is right, learnt on dev.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Calibration>,
+    /// Of a model of several languages (MMS), the one that all this was tuned for; absent: that which it has by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
 }
 
 impl Default for DecodeSettings {
@@ -79,6 +84,7 @@ impl Default for DecodeSettings {
             words: WordList::Open,
             hot_words: BTreeMap::new(),
             confidence: None,
+            language: None,
         }
     }
 }
@@ -107,28 +113,48 @@ impl DecodeSettings {
         Ok(settings)
     }
 
-    /// Keeps it in a model's folder, and the language model beside it.
+    /// These, if they were tuned for this language of the model; else the defaults, and what a user should know.
+    pub fn for_language(self, language: Option<&str>) -> (DecodeSettings, Option<String>) {
+        if self.language.as_deref() == language || self == DecodeSettings::default() {
+            return (self, None);
+        }
+        let name =
+            |language: Option<&str>| language.map_or("the model's own language".into(), |one| format!("`{one}`"));
+        let said = format!(
+            "{DECODING} was tuned for {}, not for {}: it is passed over; klang tune would replace it",
+            name(self.language.as_deref()),
+            name(language)
+        );
+        (DecodeSettings::default(), Some(said))
+    }
+
+    /// Keeps it in a model's folder, and the language model beside it; the copy of an earlier one is removed.
     ///
     /// # Errors
     /// A failing file system.
     pub fn write(&self, folder: &Path) -> Result<()> {
+        let same = |one: &Path, other: &Path| std::fs::canonicalize(one).ok() == std::fs::canonicalize(other).ok();
+        let before = DecodeSettings::of_model(folder).ok().and_then(|before| before.lm);
         let mut settings = self.clone();
         if let Some(lm) = &self.lm {
             let packed = lm.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
-            let [name, other] = if packed { [PACKED, PLAIN] } else { [PLAIN, PACKED] };
+            let name = if packed { PACKED } else { PLAIN };
             let own = folder.join(name);
-            if std::fs::canonicalize(lm).ok() != std::fs::canonicalize(&own).ok() {
+            if !same(lm, &own) {
                 files::copy(lm, &own)?;
-            }
-            // Of an earlier tuning: nothing reads it any more.
-            if std::fs::canonicalize(lm).ok() != std::fs::canonicalize(folder.join(other)).ok() {
-                let _ = std::fs::remove_file(folder.join(other));
             }
             settings.lm = Some(name.into());
         }
         let path = folder.join(DECODING);
         let text = serde_json::to_string_pretty(&settings).map_err(|error| Error::io(&path)(error.into()))?;
-        files::write(&path, (text + "\n").as_bytes())
+        files::write(&path, (text + "\n").as_bytes())?;
+        let kept = settings.lm.map(|name| folder.join(name));
+        // Nothing reads it any more. A file of another name is somebody's own.
+        let copies = [PLAIN, PACKED].map(|name| folder.join(name));
+        if let Some(old) = before.filter(|old| copies.contains(old) && Some(old) != kept.as_ref()) {
+            let _ = std::fs::remove_file(old);
+        }
+        Ok(())
     }
 
     /// Checks the values.
@@ -200,6 +226,32 @@ mod tests {
         // Its own model again, which must not be lost.
         own.write(&model).unwrap();
         assert_eq!(std::fs::read_to_string(model.join("lm.arpa")).unwrap(), "words");
+        // Another one takes its place; and none leaves none behind, but what the folder holds beside.
+        let packed = folder.path().join("other.arpa.gz");
+        std::fs::write(&packed, "packed").unwrap();
+        std::fs::write(model.join("notes.arpa"), "somebody's").unwrap();
+        DecodeSettings { lm: Some(packed), ..own.clone() }.write(&model).unwrap();
+        assert!(!model.join("lm.arpa").exists() && model.join("lm.arpa.gz").is_file());
+        DecodeSettings { method: DecodeMethod::Greedy, lm: None, ..own }.write(&model).unwrap();
+        assert!(!model.join("lm.arpa.gz").exists() && model.join("notes.arpa").is_file());
+    }
+
+    #[test]
+    fn settings_hold_for_the_language_that_they_were_tuned_for() {
+        let of = |language: Option<&str>| DecodeSettings {
+            method: DecodeMethod::Beam,
+            language: language.map(str::to_owned),
+            ..DecodeSettings::default()
+        };
+        for language in [None, Some("tur")] {
+            assert_eq!(of(language).for_language(language), (of(language), None));
+        }
+        for (tuned, asked) in [(None, Some("tur")), (Some("tur"), None), (Some("tur"), Some("fra"))] {
+            let (settings, said) = of(tuned).for_language(asked);
+            assert_eq!(settings, DecodeSettings::default());
+            assert!(said.unwrap().contains(tuned.or(asked).unwrap()));
+        }
+        assert_eq!(DecodeSettings::default().for_language(Some("tur")), (DecodeSettings::default(), None));
     }
 
     #[test]

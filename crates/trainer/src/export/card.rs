@@ -8,7 +8,9 @@ use klang_wav2vec2::NormConfig;
 use klang_wav2vec2::checkpoint::Own;
 use serde_json::Value;
 
+use crate::decode::{DecodeMethod, DecodeSettings};
 use crate::error::{Error, Result};
+use crate::hypotheses::beside_search;
 use crate::model::{ModelSource, Recogniser};
 use crate::recipe::{RECIPE_BYTES, parse_yaml};
 use crate::run::{DataLine, MetricsLine, RunFolder, read_metrics};
@@ -17,7 +19,13 @@ use crate::run::{DataLine, MetricsLine, RunFolder, read_metrics};
 pub(super) const TO_FILL: &str = "FILL IN";
 
 /// README.md of an exported model, with the front matter that hubs read.
-pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFolder>, own: Own) -> Result<String> {
+pub(super) fn card(
+    model: &Recogniser,
+    source: &ModelSource,
+    run: Option<&RunFolder>,
+    own: Own,
+    decoding: &DecodeSettings,
+) -> Result<String> {
     let metrics = run.map(RunFolder::metrics).filter(|metrics| metrics.is_file());
     let lines = metrics.map(|metrics| read_metrics(&metrics)).transpose()?.unwrap_or_default();
     let norm = &model.spec.config.norm;
@@ -53,6 +61,10 @@ pub(super) fn card(model: &Recogniser, source: &ModelSource, run: Option<&RunFol
         model.spec.audio.sampling_rate
     );
     card += if stock { USE } else { USE_KLANG };
+    if decoding.method == DecodeMethod::Beam {
+        card += SEARCH;
+        card += if decoding.lm.is_some() { WITH_LM } else { "\n\n" };
+    }
     results(&mut card, &lines);
     data(&mut card, &lines);
     if let Some(run) = run {
@@ -75,6 +87,11 @@ const USE: &str = "## Use\n\n```python\nfrom transformers import pipeline\n\nrec
 
 const USE_KLANG: &str = "## Use\n\n```\nklang transcribe path/to/this/folder recording.wav\n```\n\n";
 
+const SEARCH: &str =
+    "klang reads it by a beam search, as `decoding.json` says (`--greedy`: without); other tools pass that file over.";
+
+const WITH_LM: &str = " The language model beside it holds words and phrases of the text that it was made from: see that they may be published.\n\n";
+
 fn results(card: &mut String, lines: &[MetricsLine]) {
     let dev = lines.iter().rev().find_map(|line| match line {
         MetricsLine::Dev { best: true, score, .. } => Some(("dev (the checkpoint was chosen on it)", score)),
@@ -92,7 +109,7 @@ fn results(card: &mut String, lines: &[MetricsLine]) {
     }
     *card += "| data | utterances | words | WER | 95 % interval | CER |\n|---|---|---|---|---|---|\n";
     let percent = |rate: Option<f64>| rate.map_or("undefined".into(), |rate| format!("{:.2} %", 100.0 * rate));
-    for (name, score) in scores {
+    for (name, score) in &scores {
         let interval = score
             .wer_ci95
             .map_or("undefined".into(), |[low, high]| format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high));
@@ -100,7 +117,17 @@ fn results(card: &mut String, lines: &[MetricsLine]) {
         let (wer, cer) = (percent(score.wer), percent(score.cer));
         let _ = writeln!(card, "| {name} | {utterances} | {words} | {wer} | {interval} | {cer} |");
     }
-    *card += "\nGreedy decoding, no language model. Intervals by bootstrap.\n\n";
+    // Where a recipe searches, the greedy reading of each test stands beside.
+    let searched = |(name, _): &(&str, &Score)| {
+        let greedy = beside_search(name);
+        lines.iter().any(|line| matches!(line, MetricsLine::Test { name, .. } if *name == greedy))
+    };
+    *card += match scores.iter().any(searched) {
+        true => {
+            "\nTests by beam search, as the recipe's `decode` says; dev and what is called greedy by greedy decoding. Intervals by bootstrap.\n\n"
+        }
+        false => "\nGreedy decoding, no language model. Intervals by bootstrap.\n\n",
+    };
 }
 
 pub(super) fn data(card: &mut String, lines: &[MetricsLine]) {

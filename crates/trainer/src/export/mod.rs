@@ -9,6 +9,7 @@ use klang_wav2vec2::checkpoint::{Own, read_safetensors, write_safetensors};
 use serde_json::{Value, json};
 use tch::Kind;
 
+use crate::decode::DecodeSettings;
 use crate::device::{Compute, DeviceChoice, PrecisionChoice};
 use crate::error::{Error, Result};
 use crate::files;
@@ -27,7 +28,8 @@ pub struct ExportOptions {
 }
 
 /// Writes the model of `source` to `folder`, with a model card; `given` is what it was called, a run folder perhaps, whose
-/// recipe and scores the card then tells. An encoder without a head, as pretraining leaves it, is written as one.
+/// recipe and scores the card then tells. How it is decoded goes along, with the language model, where it was tuned for the
+/// language that is written. An encoder without a head, as pretraining leaves it, is written as one.
 ///
 /// # Errors
 /// A model that cannot be opened or cannot be folded, or a folder that holds something already.
@@ -56,8 +58,14 @@ pub fn export(source: &ModelSource, given: &Path, folder: &Path, options: Export
         {
             return refuse(format!("{reason}; --as-is keeps the model as it is, for klang alone"));
         }
-        let card = card::card(&model, source, run.as_ref(), own)?;
-        (model.write_in(place, own)?, card)
+        let (decoding, _) = DecodeSettings::of_model(&source.path)?.for_language(source.language.as_deref());
+        let card = card::card(&model, source, run.as_ref(), own, &decoding)?;
+        let fresh = model.write_in(place, own)?;
+        if decoding != DecodeSettings::default() {
+            // The language is now the only one.
+            DecodeSettings { language: None, ..decoding }.write(fresh.path())?;
+        }
+        (fresh, card)
     };
     if bf16 {
         round(fresh.path())?;

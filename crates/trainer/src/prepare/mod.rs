@@ -7,14 +7,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use klang_corpus::check::overlap;
-use klang_corpus::{Finding, Report, Role, Severity, Source as Checked};
+use klang_corpus::{Finding, Report, Role, Severity, Source as Checked, Utterance};
 use klang_text::{Normaliser, Vocabulary};
 
 use crate::check::{CheckSettings, check_fine_tuning, overlap_rule, sources};
 use crate::data::{
-    Dataset, Keep, LeftOut, Lists, OnBadAudio, SkippedAudio, allowed, encode, flat, read_sources_each, take_dev,
-    take_minutes, unmatched,
+    Dataset, Keep, LeftOut, Lists, OnBadAudio, SkippedAudio, allowed, encode, flat, read_sources, read_sources_each,
+    take_dev, take_minutes, unmatched,
 };
+use crate::decode::{DecodeMethod, Decoder};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::event::Observer;
@@ -37,6 +38,8 @@ pub struct Preparation {
     pub tests: Vec<Dataset>,
     /// The model's shape and vocabulary.
     pub spec: ModelSpec,
+    /// What reads the tests beside the greedy reading.
+    pub decoder: Option<Decoder>,
     /// What a person should know before training.
     pub notes: Vec<String>,
     /// Training utterances that the manifests list and selections keep, before dev and fewer minutes are drawn: what the share
@@ -89,18 +92,7 @@ impl Preparation {
             bad_at_start(recipe, listed, &unreadable)?;
             refuse_overlap(recipe, &lists, &tests)?;
         }
-        let mut train = flat(lists);
-        let dev = match dev_lists {
-            Some(lists) => flat(lists),
-            None => {
-                let dev;
-                (train, dev) = take_dev(train, data.dev_share, recipe.seed);
-                dev
-            }
-        };
-        if let Some(minutes) = data.minutes {
-            train = take_minutes(train, minutes, recipe.seed);
-        }
+        let (train, dev) = part(recipe, flat(lists), dev_lists.map(flat));
         let first = data.train[0].path().clone();
 
         let normaliser = Normaliser::new(&recipe.text)?;
@@ -139,9 +131,17 @@ impl Preparation {
                 "warning: data.select names {value}, which no training utterance has; is it spelt right?"
             ));
         }
+        let decoder = match recipe.decode.method {
+            DecodeMethod::Greedy => None,
+            DecodeMethod::Beam => Some(Decoder::new(recipe.decode.clone(), &spec).map_err(Error::in_recipe)?.untimed()),
+        };
+        if let Some(decoder) = &decoder {
+            notes.push(format!("tests are read by {}, beside the greedy reading", decoder.describe()));
+            notes.extend(decoder.warnings().iter().map(|text| format!("warning: {text}")));
+        }
         describe(&mut notes, &spec.vocabulary, &train, &dev, &tests);
         let report = check.map(|settings| check_fine_tuning(recipe, &spec, settings)).transpose()?;
-        Ok(Preparation { train, dev, tests, spec, notes, listed, unreadable, start, report })
+        Ok(Preparation { train, dev, tests, spec, decoder, notes, listed, unreadable, start, report })
     }
 
     /// What a check found; none unless it was asked for.
@@ -202,6 +202,30 @@ impl Preparation {
         };
         let kinds = if self.is_pretrained() { &TuneKind::ALL[..] } else { &[TuneKind::All] };
         kinds.iter().map(|&kind| (kind, count(kind))).collect()
+    }
+}
+
+/// The utterances that a recipe learns from, and those that it chooses its best checkpoint on, as a run of it has them.
+///
+/// # Errors
+/// A recipe for pretraining; manifests that cannot be read.
+pub fn train_and_dev(recipe: &Recipe) -> Result<(Vec<Utterance>, Vec<Utterance>)> {
+    recipe.fine_tuning()?;
+    let data = &recipe.data;
+    let (train, _) = read_sources_each(&data.train, &data.select, data.on_bad_audio)?;
+    let dev = data.dev.as_ref().map(|dev| read_sources(std::slice::from_ref(dev), &Default::default())).transpose()?;
+    Ok(part(recipe, flat(train), dev))
+}
+
+/// Takes dev from the training utterances unless it has a manifest of its own, and then no more minutes than are asked for.
+fn part(recipe: &Recipe, train: Vec<Utterance>, dev: Option<Vec<Utterance>>) -> (Vec<Utterance>, Vec<Utterance>) {
+    let (train, dev) = match dev {
+        Some(dev) => (train, dev),
+        None => take_dev(train, recipe.data.dev_share, recipe.seed),
+    };
+    match recipe.data.minutes {
+        Some(minutes) => (take_minutes(train, minutes, recipe.seed), dev),
+        None => (train, dev),
     }
 }
 

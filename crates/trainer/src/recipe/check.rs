@@ -8,7 +8,7 @@ use super::{BottleneckRecipe, NormKind, Recipe};
 use crate::decode::DecodeMethod;
 use crate::device::PrecisionChoice;
 use crate::error::{Error, Result};
-use crate::hypotheses::{LONGEST_STEM, file_stem};
+use crate::hypotheses::{LONGEST_STEM, beside_search, file_stem};
 use crate::model::TuneKind;
 
 impl Recipe {
@@ -33,13 +33,7 @@ impl Recipe {
             refuse(key, &format!("[{low}, {high}]"), &format!("[low, high] with {least} ≤ low ≤ high ≤ {most}"))
         };
 
-        if self.decode.method != DecodeMethod::Greedy {
-            return refuse(
-                "decode.method",
-                &"beam",
-                "greedy; a beam search with a language model is tuned on a trained model: klang tune RUN DEV --lm FILE",
-            );
-        }
+        self.check_decode()?;
         let (data, train, norm) = (&self.data, &self.train, &self.model.norm);
         if data.train.is_empty() {
             return refuse("data.train", &"empty", "a list of at least one manifest");
@@ -239,6 +233,34 @@ impl Recipe {
         }
         Ok(())
     }
+
+    fn check_decode(&self) -> Result<()> {
+        let decode = &self.decode;
+        let refuse = |key: &str, given: &str, allowed: &str| {
+            Err(Error::RecipeValue { key: format!("decode.{key}"), given: given.into(), allowed: allowed.into() })
+        };
+        decode.check().map_err(Error::in_recipe)?;
+        let greedy = decode.method == DecodeMethod::Greedy;
+        if !greedy && self.pretrain.is_some() {
+            return refuse("method", "beam", "greedy in pretraining: nothing is read");
+        }
+        let beside = |name: &String| self.data.test.contains_key(&beside_search(name));
+        if let (false, Some(name)) = (greedy, self.data.test.keys().find(|name| beside(name))) {
+            let allowed = "names of which none is another's with `, greedy` behind it: the greedy reading is called so";
+            return Err(Error::RecipeValue { key: "data.test".into(), given: name.clone(), allowed: allowed.into() });
+        }
+        for (key, given) in [("lm", decode.lm.is_some()), ("hot_words", !decode.hot_words.is_empty())] {
+            if greedy && given {
+                return refuse(key, "given, for a greedy reading", "absent, or with decode.method: beam");
+            }
+        }
+        for (key, given) in [("confidence", decode.confidence.is_some()), ("language", decode.language.is_some())] {
+            if given {
+                return refuse(key, "given", "absent: klang tune finds it for a trained model");
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -255,8 +277,12 @@ mod tests {
         };
         good().check().unwrap();
         type Spoil = fn(&mut Recipe);
-        let cases: [(&str, Spoil); 28] = [
+        let cases: [(&str, Spoil); 32] = [
             ("data.train", |recipe| recipe.data.train.clear()),
+            ("decode.lm", |recipe| recipe.decode.lm = Some("lm.arpa".into())),
+            ("decode.width", |recipe| recipe.decode.width = 0),
+            ("decode.hot_words", |recipe| recipe.decode.hot_words = [("ann".into(), 90.0)].into()),
+            ("decode.language", |recipe| recipe.decode.language = Some("tur".into())),
             ("data.dev_share", |recipe| recipe.data.dev_share = 0.0),
             ("data.duration", |recipe| recipe.data.duration = [3.0, 1.0]),
             ("data.augment.speed", |recipe| recipe.data.augment.speed = Some([0.1, 1.0])),

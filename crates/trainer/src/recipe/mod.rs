@@ -16,7 +16,7 @@ use klang_text::TextOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::data::OnBadAudio;
-use crate::decode::DecodeMethod;
+use crate::decode::DecodeSettings;
 use crate::device::{DeviceChoice, PrecisionChoice};
 use crate::model::TuneRecipe;
 
@@ -54,9 +54,9 @@ pub struct Recipe {
     pub data: DataRecipe,
     /// How it is learnt.
     pub train: TrainRecipe,
-    /// How text is read off the logits in training: dev and tests alike. A trained model is read by beam search with a language
-    /// model where it is told so (`klang tune`).
-    pub decode: DecodeRecipe,
+    /// How the tests are read, and the best model from then on, beside the greedy reading; in training dev is read greedily. Its
+    /// `confidence` and `language` are a model's, not a recipe's.
+    pub decode: DecodeSettings,
     /// How `klang pretrain` learns; absent in a recipe for `klang train`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrain: Option<PretrainRecipe>,
@@ -75,7 +75,7 @@ impl Default for Recipe {
             text: TextOptions::default(),
             data: DataRecipe::default(),
             train: TrainRecipe::default(),
-            decode: DecodeRecipe::default(),
+            decode: DecodeSettings::default(),
             pretrain: None,
         }
     }
@@ -307,13 +307,4 @@ impl Default for AugmentRecipe {
             join_most: 4,
         }
     }
-}
-
-/// How text is read off the logits in training: dev and tests alike. A trained model is read by beam search with a language
-/// model where it is told so (`klang tune`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DecodeRecipe {
-    /// The method.
-    pub method: DecodeMethod,
 }

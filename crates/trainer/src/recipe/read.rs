@@ -116,6 +116,9 @@ fn resolve_paths(document: &mut Value, folder: &Path) {
             source(value);
         }
     }
+    if let Some(lm) = document.pointer_mut("/decode/lm") {
+        resolve(lm);
+    }
     if let Some(Value::String(init)) = document.pointer_mut("/model/init") {
         let beside = folder.join(&*init);
         // A mistyped name in a folder that is here is a path too, and no hub's.
