@@ -47,6 +47,8 @@ impl RunFolder {
         }
         files::make_folder(path)?;
         let run = RunFolder { path: path.into(), _lock: Some(files::lock(path, AT_WORK)?) };
+        // Of one that was killed before its recipe stood.
+        files::clear_leftovers(path);
         files::write(&run.recipe(), recipe.to_yaml()?.as_bytes())?;
         Ok(run)
     }
