@@ -119,14 +119,14 @@ fn utterances(arguments: &TuneArguments) -> Result<Vec<Utterance>> {
         check_data(model, manifest)?;
         return Ok(read_sources(&[Source::Whole(manifest.clone())], &Default::default())?);
     }
-    let Some(recipe) = RunFolder::around(model).and_then(|run| run.resolved()) else {
+    let Some(run) = RunFolder::around(model) else {
         let message = format!(
             "{} is no run, whose dev could be tuned on; give transcribed speech: klang tune MODEL DEV",
             model.display()
         );
         return Err(Usage(message).into());
     };
-    let (_, dev) = train_and_dev(&recipe).context("reading the run's dev, as its recipe.yaml names it")?;
+    let (_, dev) = train_and_dev(&run).context("reading the run's dev, as its recipe.yaml names it")?;
     output::note(&format!("tuning on the run's dev: {} utterances", dev.len()));
     Ok(dev)
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::plan::Job;
+use crate::decode::DECODING;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::recipe::Recipe;
@@ -47,11 +48,11 @@ impl Made {
     }
 }
 
-/// The manifests that a recipe reads.
+/// The manifests that a recipe reads, and the language model.
 pub fn manifests(recipe: &Recipe) -> Vec<PathBuf> {
     let data = &recipe.data;
     let sources = data.train.iter().chain(&data.dev).chain(data.test.values());
-    let mut paths: Vec<PathBuf> = sources.map(|source| source.path().clone()).collect();
+    let mut paths: Vec<PathBuf> = sources.map(|source| source.path().clone()).chain(recipe.decode.lm.clone()).collect();
     paths.sort();
     paths.dedup();
     paths
@@ -62,8 +63,12 @@ fn model_files(init: &Path) -> Vec<PathBuf> {
     let folder = [init.join("best"), init.into()].into_iter().find(|folder| folder.join("config.json").is_file());
     let Some(folder) = folder else { return if init.is_file() { vec![init.into()] } else { Vec::new() } };
     let files = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    // What is written about a model makes it no other.
-    let is_of_model = |path: &PathBuf| path.is_file() && path.extension().is_none_or(|kind| kind != "md");
+    // What is written about a model makes it no other, nor does how it is read.
+    let beside = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".md") || name == DECODING || name.starts_with("lm.arpa")
+    };
+    let is_of_model = |path: &PathBuf| path.is_file() && !beside(path);
     let mut files: Vec<PathBuf> = files.filter(is_of_model).collect();
     files.sort();
     files

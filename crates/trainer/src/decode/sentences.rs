@@ -47,7 +47,7 @@ impl LmUnits {
 
 /// The sentences of a file, normalised; those of which nothing is left are left out. A manifest (by its extension, or JSON lines
 /// by how it begins) gives the text of its utterances, NIST's `.trn` its texts without the ids, any other file a sentence a line:
-/// of a Kaldi `text` the ids would count as words. A run folder gives the transcripts that the run learnt from.
+/// of a Kaldi `text` the ids would count as words. A run folder gives the transcripts of its training manifests.
 ///
 /// # Errors
 /// A file that cannot be read; a line that is no UTF-8; a manifest without any text; a folder that holds no run.
@@ -60,11 +60,11 @@ pub fn read_sentences(path: &Path, normaliser: &Normaliser) -> Result<Vec<String
         }
     };
     if path.is_dir() {
-        let Some(recipe) = RunFolder::around(path).and_then(|run| run.resolved()) else {
+        let Some(run) = RunFolder::around(path) else {
             let message = "a folder that holds no run; give a run folder, a manifest or text";
             return Err(Error::Data { path: path.into(), message: message.into() });
         };
-        train_and_dev(&recipe)?.0.iter().filter_map(|utterance| utterance.text.as_deref()).for_each(take);
+        train_and_dev(&run)?.0.iter().filter_map(|utterance| utterance.text.as_deref()).for_each(take);
         return Ok(sentences);
     }
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();

@@ -61,10 +61,11 @@ pub(super) fn card(
         model.spec.audio.sampling_rate
     );
     card += if stock { USE } else { USE_KLANG };
-    if decoding.method == DecodeMethod::Beam {
-        card += SEARCH;
-        card += if decoding.lm.is_some() { WITH_LM } else { "\n\n" };
-    }
+    let searches = decoding.method == DecodeMethod::Beam;
+    card += if searches { SEARCH } else { "" };
+    card += if decoding.lm.is_some() { WITH_LM } else { "" };
+    card += if decoding.hot_words.is_empty() { "" } else { WITH_HOT_WORDS };
+    card += if searches || decoding.lm.is_some() { "\n\n" } else { "" };
     results(&mut card, &lines);
     data(&mut card, &lines);
     if let Some(run) = run {
@@ -88,9 +89,11 @@ const USE: &str = "## Use\n\n```python\nfrom transformers import pipeline\n\nrec
 const USE_KLANG: &str = "## Use\n\n```\nklang transcribe path/to/this/folder recording.wav\n```\n\n";
 
 const SEARCH: &str =
-    "klang reads it by a beam search, as `decoding.json` says (`--greedy`: without); other tools pass that file over.";
+    "klang reads it by a beam search, as `decoding.json` says (`--greedy`: without); other tools pass that file over. ";
 
-const WITH_LM: &str = " The language model beside it holds words and phrases of the text that it was made from: see that they may be published.\n\n";
+const WITH_LM: &str = "The language model beside it holds words and phrases of the text that it was made from: see that they may be published. ";
+
+const WITH_HOT_WORDS: &str = "`decoding.json` lists words and names to expect: see that they may be published. ";
 
 fn results(card: &mut String, lines: &[MetricsLine]) {
     let dev = lines.iter().rev().find_map(|line| match line {
@@ -159,7 +162,7 @@ pub(super) fn recipe(card: &mut String, run: &RunFolder) -> Result<()> {
     Ok(())
 }
 
-/// Takes out what selects speakers: their names are not the author's to publish by an oversight.
+/// Takes out what selects speakers, and names to expect: they are not the author's to publish by an oversight.
 fn leave_out_names(value: &mut Value) {
     match value {
         Value::Array(values) => values.iter_mut().for_each(leave_out_names),
@@ -167,8 +170,8 @@ fn leave_out_names(value: &mut Value) {
             for (key, value) in map {
                 let empty = value.as_object().is_none_or(|inner| inner.is_empty());
                 match key.as_str() {
-                    "select" | "variables" if !empty => {
-                        *value = Value::String("(left out: it may name speakers)".into())
+                    "select" | "variables" | "hot_words" if !empty => {
+                        *value = Value::String("(left out: it may name people)".into())
                     }
                     _ => leave_out_names(value),
                 }

@@ -20,9 +20,10 @@ use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::event::Observer;
 use crate::files;
+use crate::hypotheses::read_hypotheses;
 use crate::model::{ModelSpec, Recogniser, Tune, TuneKind, TuneRecipe};
 use crate::recipe::{Recipe, Source};
-use crate::run::DataLine;
+use crate::run::{DataLine, RunFolder};
 
 pub(crate) use origin::Origin;
 use start::Start;
@@ -205,16 +206,29 @@ impl Preparation {
     }
 }
 
-/// The utterances that a recipe learns from, and those that it chooses its best checkpoint on, as a run of it has them.
+/// The utterances that a run's recipe learns from, and those that it chose its best checkpoint on, by the manifests as they
+/// are now; dev has to be what it was.
 ///
 /// # Errors
-/// A recipe for pretraining; manifests that cannot be read.
-pub fn train_and_dev(recipe: &Recipe) -> Result<(Vec<Utterance>, Vec<Utterance>)> {
+/// A folder that holds no run of fine-tuning, manifests that cannot be read, or that give another dev than the run had.
+pub fn train_and_dev(run: &RunFolder) -> Result<(Vec<Utterance>, Vec<Utterance>)> {
+    let recipe = run.resolve()?;
     recipe.fine_tuning()?;
     let data = &recipe.data;
     let (train, _) = read_sources_each(&data.train, &data.select, data.on_bad_audio)?;
     let dev = data.dev.as_ref().map(|dev| read_sources(std::slice::from_ref(dev), &Default::default())).transpose()?;
-    Ok(part(recipe, flat(train), dev))
+    let (train, dev) = part(&recipe, flat(train), dev);
+    if run.hypotheses().is_file() {
+        let was: BTreeSet<String> = read_hypotheses(&run.hypotheses())?.into_iter().map(|pair| pair.id).collect();
+        let is: BTreeSet<String> = dev.iter().map(|utterance| utterance.id.clone()).collect();
+        if let Some(id) = was.symmetric_difference(&is).next() {
+            let message = format!(
+                "the manifests that its recipe.yaml names give another dev than the run had: `{id}` is in one of the two alone. Its paths start where the run was begun; were utterances added since?"
+            );
+            return Err(Error::Run { path: run.path().into(), message });
+        }
+    }
+    Ok((train, dev))
 }
 
 /// Takes dev from the training utterances unless it has a manifest of its own, and then no more minutes than are asked for.

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use klang_wav2vec2::{ModelConfig, Spans};
 
 use super::{BottleneckRecipe, NormKind, Recipe};
-use crate::decode::DecodeMethod;
+use crate::decode::{DecodeMethod, DecodeSettings};
 use crate::device::PrecisionChoice;
 use crate::error::{Error, Result};
 use crate::hypotheses::{LONGEST_STEM, beside_search, file_stem};
@@ -65,6 +65,14 @@ impl Recipe {
             if let Some(other) = stems.insert(file_stem(name), name) {
                 let allowed = format!("names that differ in letters or digits: `{other}` would have the same file");
                 return refuse("data.test", name, &allowed);
+            }
+        }
+        // Where a search reads the tests, the greedy reading of each has a file too.
+        let searched = (self.decode.method == DecodeMethod::Beam).then_some(&data.test);
+        for name in searched.into_iter().flatten().map(|(name, _)| name) {
+            if let Some(other) = stems.get(&file_stem(&beside_search(name))) {
+                let allowed = format!("another name: the greedy reading of `{name}` would have its file");
+                return refuse("data.test", other, &allowed);
             }
         }
         let learnt = data.train.iter().map(|source| ("data.train", source));
@@ -244,11 +252,6 @@ impl Recipe {
         if !greedy && self.pretrain.is_some() {
             return refuse("method", "beam", "greedy in pretraining: nothing is read");
         }
-        let beside = |name: &String| self.data.test.contains_key(&beside_search(name));
-        if let (false, Some(name)) = (greedy, self.data.test.keys().find(|name| beside(name))) {
-            let allowed = "names of which none is another's with `, greedy` behind it: the greedy reading is called so";
-            return Err(Error::RecipeValue { key: "data.test".into(), given: name.clone(), allowed: allowed.into() });
-        }
         for (key, given) in [("lm", decode.lm.is_some()), ("hot_words", !decode.hot_words.is_empty())] {
             if greedy && given {
                 return refuse(key, "given, for a greedy reading", "absent, or with decode.method: beam");
@@ -258,6 +261,9 @@ impl Recipe {
             if given {
                 return refuse(key, "given", "absent: klang tune finds it for a trained model");
             }
+        }
+        if greedy && *decode != DecodeSettings::default() {
+            return refuse("method", "greedy, with settings of a search beside it", "beam; or nothing else in decode");
         }
         Ok(())
     }
@@ -277,7 +283,12 @@ mod tests {
         };
         good().check().unwrap();
         type Spoil = fn(&mut Recipe);
-        let cases: [(&str, Spoil); 32] = [
+        let cases: [(&str, Spoil); 34] = [
+            ("decode.method", |recipe| recipe.decode.lm_weight = 2.0),
+            ("data.test", |recipe| {
+                recipe.decode.method = DecodeMethod::Beam;
+                recipe.data.test = ["new", "new: greedy"].map(|name| (name.into(), Source::Whole("a".into()))).into();
+            }),
             ("data.train", |recipe| recipe.data.train.clear()),
             ("decode.lm", |recipe| recipe.decode.lm = Some("lm.arpa".into())),
             ("decode.width", |recipe| recipe.decode.width = 0),

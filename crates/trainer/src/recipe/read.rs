@@ -69,8 +69,8 @@ fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (key, value) in over {
-                // A selection or a set of tests is one statement: half of another one's would surprise.
-                let whole = matches!(key.as_str(), "select" | "test");
+                // A selection, a set of tests or a way of reading is one statement: half of another one's would surprise.
+                let whole = matches!(key.as_str(), "select" | "test" | "decode");
                 match base.get_mut(&key) {
                     Some(old) if !whole => merge(old, value),
                     _ => {

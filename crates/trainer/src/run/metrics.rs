@@ -261,6 +261,14 @@ impl MetricsLine {
         }
     }
 
+    /// The name of the test that it is of.
+    pub(crate) fn test_name(&self) -> Option<&String> {
+        match self {
+            MetricsLine::Test { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// Appends the line to a file.
     ///
     /// # Errors
@@ -330,7 +338,11 @@ const METRICS_BYTES: u64 = 1 << 30;
 /// # Errors
 /// A file that cannot be read, or a line in the middle that is no metric.
 pub fn read_metrics(path: &Path) -> Result<Vec<MetricsLine>> {
-    let text = klang_wav2vec2::checkpoint::read_text(path, METRICS_BYTES)?;
+    let text = klang_wav2vec2::checkpoint::read_text(path, METRICS_BYTES).map_err(|error| match error {
+        // Of this crate: whether a file is there yet is for callers to ask.
+        klang_wav2vec2::Error::Io { path, source } => Error::Io { path, source },
+        other => other.into(),
+    })?;
     let lines: Vec<&str> = text.lines().collect();
     let mut metrics = Vec::new();
     for (index, line) in lines.iter().enumerate() {

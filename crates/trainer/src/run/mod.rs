@@ -11,7 +11,7 @@ use klang_hub::ModelName;
 use crate::error::{Error, Result};
 use crate::files::{self, Lock};
 use crate::hypotheses::file_stem;
-use crate::recipe::Recipe;
+use crate::recipe::{RECIPE_BYTES, Recipe, parse_yaml};
 use crate::training::Begin;
 
 pub use metrics::{DataLine, MetricsLine, read_metrics};
@@ -26,9 +26,6 @@ pub struct RunFolder {
     /// Of a run that is begun or continued.
     _lock: Option<Lock>,
 }
-
-/// A resolved recipe is a few pages; more is none.
-const RECIPE_BYTES: u64 = 1 << 20;
 
 /// For whoever comes second.
 const AT_WORK: &str =
@@ -79,7 +76,7 @@ impl RunFolder {
         if !run.recipe().exists() {
             return Err(refuse("no run is in it to resume; leave --resume out to start one".into()));
         }
-        let old = std::fs::read_to_string(run.recipe()).map_err(Error::io(run.recipe()))?;
+        let old = klang_wav2vec2::checkpoint::read_text(&run.recipe(), RECIPE_BYTES)?;
         let new = recipe.to_yaml()?;
         if old != new {
             let lines: Vec<String> = old
@@ -141,8 +138,16 @@ impl RunFolder {
 
     /// What its resolved recipe says; none where it cannot be read. Its paths start where the run was begun.
     pub fn resolved(&self) -> Option<Recipe> {
-        let yaml = klang_wav2vec2::checkpoint::read_text(&self.recipe(), RECIPE_BYTES).ok()?;
-        serde_yaml::from_str(&yaml).ok()
+        self.resolve().ok()
+    }
+
+    /// What its resolved recipe says.
+    ///
+    /// # Errors
+    /// A recipe that cannot be read, or that another klang wrote.
+    pub fn resolve(&self) -> Result<Recipe> {
+        let yaml = klang_wav2vec2::checkpoint::read_text(&self.recipe(), RECIPE_BYTES)?;
+        parse_yaml(&yaml).map_err(|message| Error::RecipeFile { path: self.recipe(), message })
     }
 
     /// One JSON object a line.

@@ -10,6 +10,7 @@ use super::html::{count, duration, escape, interval, rate, share};
 use super::spectrograms::spectrograms;
 use super::tables::{mean, speakers, speed};
 use crate::evaluate::Behaviour;
+use crate::hypotheses::beside_search;
 use crate::pretrain::{HeldOut, Probed};
 use crate::run::MetricsLine;
 
@@ -91,8 +92,12 @@ fn warnings(contents: &Contents) -> String {
             share(*blank)
         ));
     }
+    let names: Vec<&String> = lines.iter().filter_map(MetricsLine::test_name).collect();
     let tests = lines.iter().filter_map(|line| match line {
-        MetricsLine::Test { name, behaviour, .. } => Some((format!("test {name}"), behaviour)),
+        // What is odd about a test is said once, where two readings of it are reported.
+        MetricsLine::Test { name, behaviour, .. } if !names.iter().any(|other| beside_search(other) == *name) => {
+            Some((format!("test {name}"), behaviour))
+        }
         _ => None,
     });
     for (set, behaviour) in dev.into_iter().chain(tests) {
