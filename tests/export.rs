@@ -83,7 +83,7 @@ fn the_card_tells_data_scores_and_recipe_and_no_folder_of_this_machine() {
     ] {
         assert!(card.contains(part), "{part} not in:\n{card}");
     }
-    assert!(!card.contains("carla") && card.contains("left out: it may name speakers"), "{card}");
+    assert!(!card.contains("carla") && card.contains("left out: it may name people"), "{card}");
     let here = dir.path("");
     assert!(!card.contains(here.to_str().expect("UTF-8").trim_end_matches('/')), "{card}");
     // A model without a run has a card that asks for what it cannot know.
