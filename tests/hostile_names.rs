@@ -97,6 +97,7 @@ fn transcripts_of_a_tree_with_links_stay_in_their_folder() {
     dir.speech("in/deep/a\nb.wav", "anna", "ab");
     dir.speech("in/-.wav", "anna", "cab");
     dir.speech("in/....wav", "anna", "cab");
+    dir.speech("in/b...wav", "anna", "cab");
     dir.speech("elsewhere/c.wav", "ben", "b");
     let link = |to: &str, at: &str| std::os::unix::fs::symlink(dir.path(to), dir.path(at)).expect("a link");
     link("elsewhere", "in/link");
@@ -111,7 +112,7 @@ fn transcripts_of_a_tree_with_links_stay_in_their_folder() {
         dir.klang_on_cpu(["transcribe", "run", "in", "--out", "out", "--overwrite"]).succeeds();
     });
     // What is hidden is none of the folder's recordings.
-    assert_eq!(dir.names("out"), ["-.txt", "c.txt", "deep", "link", "unrelated.txt"]);
+    assert_eq!(dir.names("out"), ["-.txt", "b...txt", "c.txt", "deep", "link", "unrelated.txt"]);
     assert_eq!((dir.names("out/deep"), dir.names("out/link")), (vec!["a\nb.txt".into()], vec!["c.txt".into()]));
 }
 

@@ -1,5 +1,6 @@
 //! Files of every kind, damaged at random.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use rand::RngExt;
@@ -10,11 +11,17 @@ use super::{count, figure, random};
 use crate::harness::{Dir, Finished};
 
 /// One damage of a file: cut short, bits flipped, a stretch zeroed, doubled, taken out or overwritten, or nothing left of it.
-fn damaged(bytes: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    if bytes.is_empty() {
-        return bytes;
+fn damaged(whole: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
+    loop {
+        let bytes = hit(whole.to_vec(), random);
+        // Zeros over zeros are no damage.
+        if bytes != whole {
+            return bytes;
+        }
     }
+}
+
+fn hit(mut bytes: Vec<u8>, random: &mut ChaCha8Rng) -> Vec<u8> {
     let length = bytes.len();
     let from = random.random_range(0..length);
     let to = (from + random.random_range(1..=64)).min(length);
@@ -43,7 +50,7 @@ fn damaged(bytes: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
 fn ends_well(finished: &Finished, what: &str) {
     assert!(matches!(finished.code, Some(0..=2)), "{what}\n{finished}");
     // `klang check` prints what it found; all else is said on stderr.
-    let reason = finished.stdout.contains("error: ") || !finished.stderr.is_empty();
+    let reason = finished.stdout.contains("error: ") || finished.stderr.contains("error: ");
     assert!(finished.code == Some(0) || reason, "{what}: no reason\n{finished}");
 }
 
@@ -53,9 +60,11 @@ fn of_damaged_recordings_none_is_lost_without_a_word() {
     let mut random = random(11);
     let recordings = count(60, 2000);
     let mut manifest = String::new();
+    // One in ten is whole.
+    let is_whole = |number: usize| number.is_multiple_of(10);
     for number in 0..recordings {
         let whole = dir.bytes(&format!("audio/u{}.wav", number % 8));
-        let bytes = if number % 10 == 0 { whole } else { damaged(&whole, &mut random) };
+        let bytes = if is_whole(number) { whole } else { damaged(&whole, &mut random) };
         let audio = format!("bad/{number:04}.wav");
         dir.write(&audio, bytes);
         manifest +=
@@ -66,9 +75,16 @@ fn of_damaged_recordings_none_is_lost_without_a_word() {
     let checked = dir.klang(["check", "bad.jsonl", "--fix", "clean"]).run();
     ends_well(&checked, "check");
     let (kept, left) = (dir.json_lines("clean/bad.jsonl"), dir.json_lines("clean/bad.left-out.jsonl"));
-    assert_eq!(kept.len() + left.len(), recordings, "kept and left out");
+    let ids: BTreeSet<&str> = kept.iter().chain(&left).filter_map(|line| line["id"].as_str()).collect();
+    assert_eq!((ids.len(), kept.len() + left.len()), (recordings, recordings), "kept and left out, each once");
+    for line in &left {
+        assert!(line["reasons"].as_array().is_some_and(|reasons| !reasons.is_empty()), "no reason: {line}");
+    }
+    let kept_ids: BTreeSet<&str> = kept.iter().filter_map(|line| line["id"].as_str()).collect();
+    assert!((0..recordings).filter(|&number| is_whole(number)).all(|number| kept_ids.contains(&*format!("r{number}"))));
     assert!(!kept.is_empty() && !left.is_empty(), "{} kept, {} left out", kept.len(), left.len());
-    figure("data", "damaged recordings checked", recordings);
+    let hit = (0..recordings).filter(|&number| !is_whole(number)).count();
+    figure("data", &format!("recordings checked, {hit} of them damaged"), recordings);
     figure("data", "of them kept", kept.len());
     figure("data", "of them left out, each with its reason", left.len());
 

@@ -7,7 +7,7 @@ use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Dir, timeless};
-use crate::resume::{UPDATES, full_recipe};
+use crate::resume::full_recipe;
 
 /// A corpus, a recipe with all that is random, and its run as it goes when nobody disturbs it.
 pub struct Subject {
@@ -59,14 +59,13 @@ impl Subject {
 
     /// Updates of the undisturbed run.
     pub fn updates(&self) -> u64 {
-        self.dir.json("whole/state/progress.json")["update"].as_u64().expect("a number").min(UPDATES)
+        self.dir.json("whole/state/progress.json")["update"].as_u64().expect("a number")
     }
 
-    /// The command that begins a run, or goes on with one.
+    /// The command that begins a run, or goes on with one: a path from the directory, or a whole one.
     pub fn arguments(&self, run: &str) -> Vec<String> {
         let mut arguments = vec!["train", "recipe.yaml", "--run", run];
         arguments.extend(&self.settings);
-        // An absolute path stays what it is.
         if self.dir.path(run).join("recipe.yaml").exists() {
             arguments.push("--resume");
         }

@@ -139,7 +139,7 @@ pub fn evaluate(
     let share = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
     behaviour.loss = if labels == 0 { 0.0 } else { loss / labels as f64 };
     behaviour.blank = share(blank_frames, frames);
-    behaviour.non_empty = share(pairs.iter().filter(|pair| !pair.hypothesis.is_empty()).count(), pairs.len());
+    behaviour.non_empty = non_empty(&pairs);
     behaviour.seconds = start.elapsed().as_secs_f64();
     let decoded = options.decoder.map(|_| DecodedScore {
         score: score(&decoded, &ScoreOptions::default()),
@@ -147,6 +147,11 @@ pub fn evaluate(
         seconds: decoding,
     });
     Ok(Evaluation { score: score(&pairs, &ScoreOptions::default()), pairs, behaviour, decoded })
+}
+
+/// The share of hypotheses that are not empty; 0 of none.
+pub(crate) fn non_empty(pairs: &[Pair]) -> f64 {
+    pairs.iter().filter(|pair| !pair.hypothesis.is_empty()).count() as f64 / pairs.len().max(1) as f64
 }
 
 /// CTC's loss over the `feasible` rows of a batch, in nats, and their labels.

@@ -116,8 +116,8 @@ pub(crate) fn lock(folder: &Path, message: &str) -> Result<Lock> {
 pub(crate) fn place_folder(fresh: tempfile::TempDir, folder: &Path) -> Result<()> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(fresh.path(), mode).map_err(Error::io(folder))?;
-    // The system refuses this where something has come there meanwhile.
     sync_folder(fresh.path()).map_err(Error::io(folder))?;
+    // The system refuses this where something has come there meanwhile.
     std::fs::rename(fresh.path(), folder).map_err(Error::io(folder))?;
     let _ = fresh.keep();
     sync_folder(parent(folder)).map_err(Error::io(folder))

@@ -11,7 +11,7 @@ use crate::decode::DECODING;
 use crate::device::{Compute, processor_seconds};
 use crate::emissions::{emission_paths, write_paths};
 use crate::error::{Error, Result};
-use crate::evaluate::{Behaviour, EvaluateOptions, Evaluation, evaluate};
+use crate::evaluate::{Behaviour, EvaluateOptions, Evaluation, evaluate, non_empty};
 use crate::event::{Event, Measures, Observer, UpdateReport};
 use crate::files;
 use crate::hypotheses::{beside_search, write_hypotheses};
@@ -261,8 +261,7 @@ impl FineTuning<'_> {
             let readings = decoded.map(|search| (test.name.clone(), search.score, search.pairs));
             for (name, score, pairs) in std::iter::once((greedy, score, pairs)).chain(readings) {
                 write_hypotheses(&self.run.test_hypotheses(&name), &pairs)?;
-                let said = pairs.iter().filter(|pair| !pair.hypothesis.is_empty()).count();
-                let behaviour = Behaviour { non_empty: said as f64 / pairs.len().max(1) as f64, ..behaviour };
+                let behaviour = Behaviour { non_empty: non_empty(&pairs), ..behaviour };
                 MetricsLine::Test { name: name.clone(), behaviour, score: score.clone() }
                     .append(&self.run.metrics())?;
                 scores.push((name, score));

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::plan::Job;
 use crate::decode::DECODING;
@@ -86,12 +85,7 @@ impl Digests {
     pub fn of(&mut self, path: &Path) -> Result<&str> {
         match self.0.entry(path.into()) {
             Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(new) => {
-                let mut file = File::open(path).map_err(Error::io(path))?;
-                let mut sum = Sha256::new();
-                std::io::copy(&mut file, &mut sum).map_err(Error::io(path))?;
-                Ok(new.insert(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
-            }
+            Entry::Vacant(new) => Ok(new.insert(files::sha256(path)?)),
         }
     }
 }
