@@ -23,7 +23,8 @@ pub fn exercise(name: &str, bytes: &[u8]) {
         assert!(!wave.is_empty());
         let probed = probed.expect("what can be decoded has a length");
         assert_eq!(probed.sample_rate, decoded.source_rate);
-        if name == "fuzz.wav" {
+        // A WAV's header tells its length; the others' packets may hold less than they say.
+        if bytes.starts_with(b"RIFF") {
             assert!((probed.duration - wave.duration()).abs() < 1e-9, "{} {}", probed.duration, wave.duration());
         }
     }
@@ -68,7 +69,10 @@ fn quiet_guarded_panics() {
     ONCE.call_once(|| {
         let fatal = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let within = info.location().is_some_and(|place| place.file().contains("/symphonia-"));
+            let place = info.location().map_or("", |place| place.file());
+            // An overflow in the standard library's pow, which only symphonia calls. (A backtrace would tell the caller for
+            // certain, but takes more memory than a target may.)
+            let within = place.contains("/symphonia-") || place.contains("/library/core/src/num/");
             if !within {
                 fatal(info);
             }

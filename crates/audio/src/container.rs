@@ -10,6 +10,12 @@ use crate::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Container {
     Wav,
+    Packed(Packed),
+}
+
+/// Containers of compressed packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packed {
     Flac,
     Mp3,
     Ogg,
@@ -73,17 +79,17 @@ fn classify(head: &[u8]) -> Result<Container, Option<&'static str>> {
         return Ok(Container::Wav);
     }
     if head.starts_with(b"fLaC") {
-        return Ok(Container::Flac);
+        return Ok(Container::Packed(Packed::Flac));
     }
     if head.starts_with(b"OggS") {
-        return Ok(Container::Ogg);
+        return Ok(Container::Packed(Packed::Ogg));
     }
     if let [0xff, second, third, ..] = head {
         // Eleven sync bits, then MPEG version (01 is reserved) and layer (III is 01; 00 is reserved, or AAC), a bit rate.
         let (sync, version, layer) = (second >> 5, (second >> 3) & 3, (second >> 1) & 3);
         if sync == 7 && version != 1 && third >> 4 != 15 {
             match layer {
-                1 => return Ok(Container::Mp3),
+                1 => return Ok(Container::Packed(Packed::Mp3)),
                 0 => return Err(Some("AAC (ADTS)")),
                 2 => return Err(Some("MPEG audio layer II")),
                 _ => {} // Layer I is extinct; ff fe is what UTF-16 text starts with.
@@ -122,10 +128,10 @@ mod tests {
     #[test]
     fn containers_by_their_magic() {
         assert_eq!(classify(b"RIFF\x24\0\0\0WAVE"), Ok(Container::Wav));
-        assert_eq!(classify(b"fLaC"), Ok(Container::Flac));
-        assert_eq!(classify(b"OggS"), Ok(Container::Ogg));
-        assert_eq!(classify(&[0xff, 0xfb, 0x90, 0x00]), Ok(Container::Mp3)); // MPEG-1 layer III
-        assert_eq!(classify(&[0xff, 0xf3, 0x28, 0xc4]), Ok(Container::Mp3)); // MPEG-2 layer III
+        assert_eq!(classify(b"fLaC"), Ok(Container::Packed(Packed::Flac)));
+        assert_eq!(classify(b"OggS"), Ok(Container::Packed(Packed::Ogg)));
+        assert_eq!(classify(&[0xff, 0xfb, 0x90, 0x00]), Ok(Container::Packed(Packed::Mp3))); // MPEG-1 layer III
+        assert_eq!(classify(&[0xff, 0xf3, 0x28, 0xc4]), Ok(Container::Packed(Packed::Mp3))); // MPEG-2 layer III
     }
 
     #[test]

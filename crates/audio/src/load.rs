@@ -90,7 +90,10 @@ pub fn load(path: &Path, sample_rate: u32, segment: Option<Segment>) -> Result<D
 /// Those of [`decode`], but for what only the samples can tell.
 pub fn probe(path: &Path) -> Result<Info, Error> {
     let mut source = container::open(path)?;
-    let Some(header) = wav_header(path, &mut source)? else { return stream::probe(path, source) };
+    let header = match source.container {
+        Container::Wav => wav_header(path, &mut source)?,
+        Container::Packed(packed) => return stream::probe(path, source, packed),
+    };
     Ok(Info {
         sample_rate: header.sample_rate,
         channels: header.channels,
@@ -125,20 +128,20 @@ fn read(path: &Path, segment: Option<Segment>) -> Result<Decoded, Error> {
 pub(crate) fn open(path: &Path, segment: Option<Segment>) -> Result<Box<dyn Decoder>, Error> {
     check_segment(path, segment)?;
     let mut source = container::open(path)?;
-    Ok(match wav_header(path, &mut source)? {
-        Some(header) => {
+    Ok(match source.container {
+        Container::Wav => {
+            let header = wav_header(path, &mut source)?;
             let span = span(segment, header.sample_rate);
             Box::new(WavDecoder::new(path, source.file, header, span)?)
         }
-        None => Box::new(StreamDecoder::new(path, source, |sample_rate| span(segment, sample_rate))?),
+        Container::Packed(packed) => {
+            Box::new(StreamDecoder::new(path, source, packed, |sample_rate| span(segment, sample_rate))?)
+        }
     })
 }
 
-/// The header of a WAV, which holds a frame at least; `None` for what is a matter of symphonia's.
-fn wav_header(path: &Path, source: &mut Source) -> Result<Option<riff::Header>, Error> {
-    if source.container != Container::Wav {
-        return Ok(None);
-    }
+/// The header of a WAV, which holds a frame at least.
+fn wav_header(path: &Path, source: &mut Source) -> Result<riff::Header, Error> {
     let header = riff::read_header(path, &mut source.file, source.start, source.len)?;
     if header.found_frames == 0 {
         let is_unfinished = header.promised_frames == 0 && source.len > header.data_start;
@@ -146,7 +149,7 @@ fn wav_header(path: &Path, source: &mut Source) -> Result<Option<riff::Header>, 
             if is_unfinished { " by its header; a recorder that was not stopped may have left it so" } else { "" };
         return Err(Error::NoSamples { path: path.into(), hint });
     }
-    Ok(Some(header))
+    Ok(header)
 }
 
 fn truncation(header: &riff::Header) -> Option<Warning> {

@@ -5,16 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
-use symphonia::core::common::Limit;
 use symphonia::core::errors::Error as Fault;
-use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadOnlySource};
-use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
+use symphonia::default::formats::{FlacReader, MpaReader, OggReader};
 
-use crate::container::{Container, Source};
+use crate::container::{Packed, Source};
 use crate::mix::{MonoMix, Span};
 use crate::reader::{Decoder, Ending};
 use crate::waveform::{MAX_SAMPLE_RATE, MIN_SAMPLE_RATE};
@@ -56,9 +54,14 @@ pub(crate) struct StreamDecoder {
 
 impl StreamDecoder {
     /// Reads the frames that `span` picks, once the sample rate is known.
-    pub(crate) fn new(path: &Path, source: Source, span: impl FnOnce(u32) -> Span) -> Result<StreamDecoder, Error> {
+    pub(crate) fn new(
+        path: &Path,
+        source: Source,
+        packed: Packed,
+        span: impl FnOnce(u32) -> Span,
+    ) -> Result<StreamDecoder, Error> {
         guarded(path, || {
-            let mut stream = Stream::open(path, source)?;
+            let mut stream = Stream::open(path, source, packed)?;
             let span = span(stream.sample_rate);
             let start = stream.seek_near(span.start);
             let channels = usize::from(stream.channels.unwrap_or(0));
@@ -156,8 +159,8 @@ impl Decoder for StreamDecoder {
 }
 
 /// Counts the frames without decoding them: the packets' own lengths are believed, the header's total is not.
-pub(crate) fn probe(path: &Path, source: Source) -> Result<Info, Error> {
-    guarded(path, || Stream::open(path, source)?.probe(path))
+pub(crate) fn probe(path: &Path, source: Source, packed: Packed) -> Result<Info, Error> {
+    guarded(path, || Stream::open(path, source, packed)?.probe(path))
 }
 
 /// A decoder's defect, met on a damaged file, must not end a training: its panic becomes an error that names the file.
@@ -168,21 +171,23 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, Error>) -> Result<T,
 }
 
 impl Stream {
-    fn open(path: &Path, source: Source) -> Result<Stream, Error> {
-        let Source { file, container, start, .. } = source;
+    /// As what its first bytes say that it is: symphonia's own search would find another format further on in a damaged file.
+    fn open(path: &Path, source: Source, packed: Packed) -> Result<Stream, Error> {
+        let Source { file, start, .. } = source;
         // Without seeking, symphonia cannot estimate an MP3's length from its first bit rate, and so cannot cut it there.
-        let media: Box<dyn MediaSource> = match container {
-            Container::Mp3 => Box::new(ReadOnlySource::new(file)),
+        let media: Box<dyn MediaSource> = match packed {
+            Packed::Mp3 => Box::new(ReadOnlySource::new(file)),
             _ if start > 0 => Box::new(ReadOnlySource::new(file)),
             _ => Box::new(file),
         };
-        let metadata = MetadataOptions::default()
-            .limit_tag_bytes(Limit::Maximum(1 << 16))
-            .limit_visual_bytes(Limit::Maximum(1 << 16));
         let media = MediaSourceStream::new(media, Default::default());
-        let format = symphonia::default::get_probe()
-            .probe(&Hint::new(), media, FormatOptions::default(), metadata)
-            .map_err(|fault| translate(path, fault))?;
+        let options = FormatOptions::default();
+        let format: Result<Box<dyn FormatReader>, Fault> = match packed {
+            Packed::Flac => FlacReader::try_new(media, options).map(|reader| Box::new(reader) as _),
+            Packed::Mp3 => MpaReader::try_new(media, options).map(|reader| Box::new(reader) as _),
+            Packed::Ogg => OggReader::try_new(media, options).map(|reader| Box::new(reader) as _),
+        };
+        let format = format.map_err(|fault| translate(path, fault))?;
         let track = format.default_track(TrackType::Audio);
         let parameters = track.and_then(|track| Some((track, track.codec_params.as_ref()?.audio()?)));
         let Some((track, parameters)) = parameters else {
@@ -194,13 +199,13 @@ impl Stream {
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
             .map_err(|fault| translate(path, fault))?;
-        let promised_frames = track.num_frames.filter(|_| container == Container::Flac);
+        let promised_frames = track.num_frames.filter(|_| packed == Packed::Flac);
         Ok(Stream {
             track: track.id,
             sample_rate: sample_rate(path, parameters)?,
             channels: parameters.channels.as_ref().and_then(|channels| channels.count().try_into().ok()),
             promised_frames: promised_frames.filter(|&frames| frames > 0), // 0 is "unknown"
-            is_mp3: container == Container::Mp3,
+            is_mp3: packed == Packed::Mp3,
             decoder,
             format,
         })
