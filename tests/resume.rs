@@ -270,6 +270,55 @@ fn a_stop_is_saved_wherever_it_comes_and_a_resumed_run_is_the_same() {
 }
 
 #[test]
+fn an_update_that_takes_long_is_given_up_for_a_stop_and_computed_again_by_a_resume() {
+    let dir = Dir::with_recipe(3);
+    // Wide convolutions over the same recordings many times, all in one update: some seconds of a core.
+    let lines = dir.json_lines("train.jsonl");
+    let many = (0..30).flat_map(|time| lines.iter().map(move |line| (time, line.clone())));
+    let many = many.map(|(time, mut line)| {
+        line["id"] = json!(format!("{}-{time}", line["id"].as_str().expect("an id")));
+        format!("{line}\n")
+    });
+    dir.write("train.jsonl", many.collect::<String>());
+    let wide = [
+        "--set=model.architecture.conv_dim=[256, 256, 256]",
+        "--set=model.architecture.conv_kernel=[10, 8, 8]",
+        "--set=model.architecture.conv_stride=[5, 8, 8]",
+        "--set=train.accumulate=1000",
+        "--set=train.log_every=1",
+        "--set=train.evaluate_every=3",
+    ];
+    let train = |run: &'static str, more: &[&'static str]| {
+        let arguments = ["train", "recipe.yaml", "--run", run].into_iter().chain(wide).chain(more.iter().copied());
+        dir.klang(arguments.collect::<Vec<_>>())
+    };
+    train("whole", &[]).succeeds();
+    let mut training = train("stopped", &[]).start();
+    let deadline = Instant::now() + Duration::from_secs(600);
+    let begun = || {
+        let metrics = fs::read_to_string(dir.path("stopped/metrics.jsonl")).unwrap_or_default();
+        metrics.contains("\"kind\":\"train\"")
+    };
+    while !begun() && Instant::now() < deadline {
+        sleep(Duration::from_millis(1));
+    }
+    signal(&training, "-TERM");
+    assert_eq!(training.wait().expect("an end").code(), Some(1));
+    let seconds = |line: &serde_json::Value| line["seconds"].as_f64().expect("seconds");
+    let lines = dir.json_lines("whole/metrics.jsonl");
+    let times: Vec<f64> = lines.iter().filter(|line| line["kind"] == "train").map(seconds).collect();
+    // Where an update is over within the two seconds that it is waited for, there is nothing to give up.
+    let saved = &dir.json("stopped/state/progress.json")["update"];
+    assert!(times[1] - times[0] < 4.0 || saved == 1, "{saved} updates, of {times:?} s");
+    train("stopped", &["--resume"]).succeeds();
+    for model in ["best", "last"] {
+        let weights = |run: &str| dir.bytes(&format!("{run}/{model}/model.safetensors"));
+        assert!(weights("whole") == weights("stopped"), "the weights of {model} differ");
+    }
+    assert_eq!(timeless(&dir, "whole"), timeless(&dir, "stopped"));
+}
+
+#[test]
 fn updates_that_are_not_finite_are_passed_over_as_often_as_the_recipe_says() {
     let dir = Dir::with_recipe(6);
     // One step of this length, and the noise is infinite.

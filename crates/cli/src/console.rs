@@ -121,7 +121,7 @@ impl Observer for Console {
                 self.say(&format!("klang: fetched {file}, {:.1} MB", bytes as f64 / 1e6));
             }
             Event::Start { done, updates } => {
-                stop::listen("stopping: what is under way is finished and saved");
+                stop::listen("stopping: what is under way is finished, or given up if it takes long, and saved");
                 self.updates = updates;
                 if self.terminal {
                     let bar = ProgressBar::new(updates).with_position(done);

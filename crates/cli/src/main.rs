@@ -49,7 +49,11 @@ fn main() -> ExitCode {
         Ok(Ending::FoundWrong) => ExitCode::from(2),
         Err(error) => {
             output::error(&error);
-            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+            let code = if is_usage(&error) { 2 } else { 1 };
+            if stop::is_asked() {
+                stop::exit(code);
+            }
+            ExitCode::from(code)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM: once to stop where the work can go on from, twice to end at once.
 
+use std::io::Write;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,13 +22,19 @@ pub fn listen(note: &'static str) {
         let wait = move || {
             for _ in signals.forever() {
                 if ASKED.swap(true, Ordering::SeqCst) {
-                    std::process::exit(INTERRUPTED);
+                    signal_hook::low_level::exit(INTERRUPTED);
                 }
                 eprintln!("klang: {note}; once more ends it at once");
             }
         };
         let _ = std::thread::Builder::new().name("signals".into()).spawn(wait);
     });
+}
+
+/// Ends the process at once. An update that was given up may still be computed, and libtorch must not be torn down beneath it.
+pub fn exit(code: u8) -> ! {
+    let _ = std::io::stdout().flush();
+    signal_hook::low_level::exit(code.into())
 }
 
 /// Whether a stop was asked for.

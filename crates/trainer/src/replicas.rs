@@ -6,8 +6,9 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use tch::{Device, Tensor};
 
 use crate::data::LoadedBatch;
@@ -17,6 +18,13 @@ use crate::error::{Error, Result};
 /// Bytes of gradients that all replicas together may hold: a large model's operations are long enough for libtorch's own
 /// threads, and a copy of its gradients for each core is not worth its memory.
 const GRADIENT_BYTES: usize = 1 << 30;
+
+/// How long an update under way may go on once a stop is wanted. A large model's takes longer than whoever asked would wait, and
+/// the weights of before it stand until its end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often whoever waits for a part looks whether a stop is wanted.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A replica of a model, and what is computed with it.
 pub trait Learner: std::fmt::Debug + Send + 'static {
@@ -41,13 +49,14 @@ pub trait Sums: Default {
     fn add(&mut self, part: Self) -> Result<()>;
 }
 
-/// Learners over the same weights.
+/// Learners over the same weights: one of the calling thread's, and one a worker. Where there are workers, they compute all of
+/// an update, so that the calling thread can give it up.
 #[derive(Debug)]
 pub struct Replicas<L: Learner> {
     own: L,
     threads: i32,
     workers: Vec<Worker<L>>,
-    /// Parts into which each batch is cut: one a learner, more where these take too much memory.
+    /// Parts into which each batch is cut: one a worker, more where these take too much memory.
     parts: Cell<usize>,
 }
 
@@ -67,6 +76,15 @@ struct Worker<L: Learner> {
     jobs: Option<Sender<Job<L>>>,
     parts: Option<Receiver<Result<L::Part>>>,
     thread: Option<JoinHandle<()>>,
+    /// Whether it computes what nobody waits for any more.
+    given_up: Cell<bool>,
+}
+
+/// For how long parts are waited for.
+struct Patience<'a> {
+    stops: &'a dyn Fn() -> bool,
+    /// When it was first seen that a stop is wanted.
+    since: Option<Instant>,
 }
 
 struct Job<L: Learner> {
@@ -76,11 +94,12 @@ struct Job<L: Learner> {
     threads: i32,
 }
 
-/// How many replicas are worth having where `learnt` learns.
+/// How many learners are worth having where `learnt` learns. A GPU's updates are short, and its one learner is the calling
+/// thread's.
 pub fn worthwhile(compute: &Compute, learnt: &[(String, Tensor)]) -> usize {
     let bytes: usize = learnt.iter().map(|(_, tensor)| tensor.numel() * size_of::<f32>()).sum();
     match compute.device {
-        Device::Cpu => (compute.threads.max(1) as usize).min(GRADIENT_BYTES / bytes.max(1)).max(1),
+        Device::Cpu => 1 + (compute.threads.max(1) as usize).min(GRADIENT_BYTES / bytes.max(1)).max(1),
         _ => 1,
     }
 }
@@ -111,7 +130,7 @@ impl<L: Learner> Replicas<L> {
         let others = learners.split_off(learners.len().min(1));
         let own = learners.pop().ok_or_else(|| Error::Worker("there is no model to compute with".into()))?;
         let workers: Vec<_> = others.into_iter().map(Worker::start).collect::<Result<_>>()?;
-        let parts = Cell::new(workers.len() + 1);
+        let parts = Cell::new(workers.len().max(1));
         Ok(Replicas { own, threads, workers, parts })
     }
 
@@ -129,8 +148,14 @@ impl<L: Learner> Replicas<L> {
     /// as many parts, and so are later updates.
     ///
     /// # Errors
-    /// As [`Learner::compute`]; memory that does not suffice for one utterance.
-    pub fn sum(&self, common: &L::Common, batches: &[LoadedBatch]) -> Result<Summed<L::Part>> {
+    /// As [`Learner::compute`]; memory that does not suffice for one utterance. [`Error::StoppedEarly`] where `stops` has been
+    /// true for longer than an update may go on then.
+    pub fn sum(
+        &self,
+        common: &L::Common,
+        batches: &[LoadedBatch],
+        stops: &dyn Fn() -> bool,
+    ) -> Result<Summed<L::Part>> {
         loop {
             let count = self.parts();
             let parts: Vec<LoadedBatch> = batches.iter().flat_map(|batch| batch.cut(count)).collect();
@@ -138,7 +163,7 @@ impl<L: Learner> Replicas<L> {
             let padded = parts.iter().map(LoadedBatch::padded_samples).sum();
             let rows = parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
             let mut sums = L::Part::default();
-            let Err(error) = self.compute(common, parts, |part| sums.add(part)) else {
+            let Err(error) = self.compute(common, parts, stops, |part| sums.add(part)) else {
                 return Ok(Summed { sums, samples, padded });
             };
             let message = error.out_of_memory()?;
@@ -157,46 +182,48 @@ impl<L: Learner> Replicas<L> {
     /// Computes the parts, and hands each over in their order: sums do not depend on who was first.
     ///
     /// # Errors
-    /// The first part's that fails, by number; a thread that ended.
+    /// The first part's that fails, by number; a thread that ended; [`Error::StoppedEarly`] as in [`Replicas::sum`].
     pub fn compute(
         &self,
         common: &L::Common,
         parts: Vec<LoadedBatch>,
+        stops: &dyn Fn() -> bool,
         mut take: impl FnMut(L::Part) -> Result<()>,
     ) -> Result<()> {
+        if self.workers.is_empty() {
+            let mut parts = parts.into_iter().enumerate();
+            return parts.try_for_each(|(number, batch)| take(self.own.compute(common, &batch, number)?));
+        }
         let count = parts.len();
-        let busy = count.clamp(1, self.workers.len() + 1);
-        let share = (self.threads / busy as i32).max(1);
-        let mut own = Vec::new();
+        let busy = count.clamp(1, self.workers.len());
+        let threads = (self.threads / busy as i32).max(1);
         let mut failed = None;
         for (number, batch) in parts.into_iter().enumerate() {
-            match number % busy {
-                0 => own.push(batch),
-                place => {
-                    let job = Job { common: *common, batch, number, threads: share };
-                    self.workers[place - 1].give(job).unwrap_or_else(|error| _ = failed.get_or_insert(error));
-                }
-            }
+            let job = Job { common: *common, batch, number, threads };
+            self.workers[number % busy].give(job).unwrap_or_else(|error| _ = failed.get_or_insert(error));
         }
-        tch::set_num_threads(share);
-        let mut own = own.into_iter();
+        let mut patience = Patience { stops, since: None };
         for number in 0..count {
             // Every part is waited for, whatever became of another: a job left over would answer the next update.
-            let part = match number % busy {
-                // Nothing of this update counts any more.
-                0 if failed.is_some() => continue,
-                0 => own.next().map_or_else(
-                    || Err(Error::Worker("a part of the batch was lost".into())),
-                    |batch| self.own.compute(common, &batch, number),
-                ),
-                place => self.workers[place - 1].take(),
-            };
-            if let Err(error) = part.and_then(&mut take) {
-                failed.get_or_insert(error);
+            match self.workers[number % busy].take(&mut patience) {
+                Err(Error::StoppedEarly) => {
+                    self.workers.iter().for_each(|worker| worker.given_up.set(true));
+                    return Err(Error::StoppedEarly);
+                }
+                _ if failed.is_some() => {}
+                part => failed = part.and_then(&mut take).err(),
             }
         }
-        tch::set_num_threads(self.threads);
         failed.map_or(Ok(()), Err)
+    }
+}
+
+impl Patience<'_> {
+    fn is_over(&mut self) -> bool {
+        if self.since.is_none() && (self.stops)() {
+            self.since = Some(Instant::now());
+        }
+        self.since.is_some_and(|since| since.elapsed() >= GRACE)
     }
 }
 
@@ -221,7 +248,7 @@ impl<L: Learner> Worker<L> {
         };
         let thread = std::thread::Builder::new().name("replica".into()).spawn(work);
         let thread = thread.map_err(|error| Error::no_thread(&error))?;
-        Ok(Worker { jobs: Some(jobs), parts: Some(parts), thread: Some(thread) })
+        Ok(Worker { jobs: Some(jobs), parts: Some(parts), thread: Some(thread), given_up: Cell::new(false) })
     }
 
     fn give(&self, job: Job<L>) -> Result<()> {
@@ -229,8 +256,16 @@ impl<L: Learner> Worker<L> {
         if sent { Ok(()) } else { Err(Self::ended()) }
     }
 
-    fn take(&self) -> Result<L::Part> {
-        self.parts.as_ref().and_then(|parts| parts.recv().ok()).unwrap_or_else(|| Err(Self::ended()))
+    fn take(&self, patience: &mut Patience) -> Result<L::Part> {
+        let Some(parts) = &self.parts else { return Err(Self::ended()) };
+        loop {
+            match parts.recv_timeout(LOOK) {
+                Ok(part) => return part,
+                Err(RecvTimeoutError::Disconnected) => return Err(Self::ended()),
+                Err(RecvTimeoutError::Timeout) if patience.is_over() => return Err(Error::StoppedEarly),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 
     fn ended() -> Error {
@@ -243,7 +278,9 @@ impl<L: Learner> Drop for Worker<L> {
         // Both ends closed, its next send or receive fails.
         self.jobs = None;
         self.parts = None;
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.take()
+            && !self.given_up.get()
+        {
             let _ = thread.join();
         }
     }
@@ -302,20 +339,55 @@ mod tests {
 
     #[test]
     fn too_large_a_batch_is_cut_further_until_it_fits_and_nothing_counts_twice() {
-        for (learners, fits, parts) in [(1, 8, 1), (1, 4, 2), (1, 3, 4), (1, 1, 8), (2, 8, 2), (2, 2, 4)] {
-            let replicas = Replicas::start((0..learners).map(|_| Counter { fits }).collect(), 1).unwrap();
-            let Summed { sums, samples, .. } = replicas.sum(&(), &[batch(8), batch(2)]).unwrap();
+        for (workers, fits, parts) in [(0, 8, 1), (0, 4, 2), (0, 3, 4), (1, 8, 1), (1, 1, 8), (2, 8, 2), (2, 2, 4)] {
+            let replicas = Replicas::start((0..=workers).map(|_| Counter { fits }).collect(), 1).unwrap();
+            let Summed { sums, samples, .. } = replicas.sum(&(), &[batch(8), batch(2)], &|| false).unwrap();
             let lengths: Vec<usize> = (100..108).chain(100..102).collect();
-            assert_eq!(sums, lengths, "{learners} learners, {fits} rows");
+            assert_eq!(sums, lengths, "{workers} workers, {fits} rows");
             assert_eq!(samples, lengths.iter().sum::<usize>());
-            assert_eq!(replicas.parts(), parts, "{learners} learners, {fits} rows");
+            assert_eq!(replicas.parts(), parts, "{workers} workers, {fits} rows");
         }
     }
 
     #[test]
     fn one_utterance_that_does_not_fit_ends_the_run() {
         let replicas = Replicas::start(vec![Counter { fits: 0 }], 1).unwrap();
-        let error = replicas.sum(&(), &[batch(3)]).unwrap_err().to_string();
+        let error = replicas.sum(&(), &[batch(3)], &|| false).unwrap_err().to_string();
         assert!(error.contains("out of memory") && error.contains("u0, u1, u2"), "{error}");
+    }
+
+    /// Computes until it is let go.
+    #[derive(Debug)]
+    struct Endless {
+        held: Receiver<()>,
+    }
+
+    impl Learner for Endless {
+        type Common = ();
+        type Part = Vec<usize>;
+
+        fn compute(&self, (): &(), _: &LoadedBatch, _: usize) -> Result<Vec<usize>> {
+            let _ = self.held.recv();
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn an_update_that_is_not_over_soon_after_a_stop_is_wanted_is_given_up() {
+        let (hold, held) = bounded::<()>(0);
+        let replicas = Replicas::start((0..3).map(|_| Endless { held: held.clone() }).collect(), 1).unwrap();
+        let asked = Instant::now();
+        let error = replicas.sum(&(), &[batch(2)], &|| true).unwrap_err();
+        assert!(matches!(error, Error::StoppedEarly), "{error}");
+        assert!(asked.elapsed() >= GRACE, "an update that is nearly done is waited for");
+        // Its threads still compute, and are not waited for.
+        drop(replicas);
+        drop(hold);
+    }
+
+    #[test]
+    fn an_update_that_ends_soon_after_a_stop_is_wanted_counts() {
+        let replicas = Replicas::start((0..3).map(|_| Counter { fits: 8 }).collect(), 1).unwrap();
+        assert_eq!(replicas.sum(&(), &[batch(2)], &|| true).unwrap().sums, [100, 101]);
     }
 }

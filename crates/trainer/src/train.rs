@@ -145,7 +145,7 @@ impl Task for FineTuning<'_> {
 
     fn update(&mut self, done: u64, batches: Vec<LoadedBatch>, observer: &mut dyn Observer) -> Result<UpdateReport> {
         let step = Step { replicas: &self.replicas, update: done, anchored: self.anchored.as_ref() };
-        let StepOutcome { report, rates, left_out } = step.run(batches, &mut self.optimiser)?;
+        let StepOutcome { report, rates, left_out } = step.run(batches, &mut self.optimiser, &|| observer.stops())?;
         for (id, why) in left_out {
             self.left_out += 1;
             if self.left_out <= NAMED {

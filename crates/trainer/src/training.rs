@@ -64,7 +64,8 @@ pub trait Task {
     /// Applies one update, the one after `done` updates.
     ///
     /// # Errors
-    /// A loss or gradient that is not finite; nothing has been applied then.
+    /// A loss or gradient that is not finite; [`Error::StoppedEarly`] where a stop is wanted and the update is not over soon.
+    /// Nothing has been applied then.
     fn update(&mut self, done: u64, batches: Vec<LoadedBatch>, observer: &mut dyn Observer) -> Result<UpdateReport>;
 
     /// The line of metrics over some updates, in their order; not empty.
@@ -237,7 +238,14 @@ impl<'a> Training<'a> {
             }
             let used = loaded.len() as u64;
             let parts = task.parts();
-            let report = task.update(self.progress.update, loaded, observer);
+            let report = match task.update(self.progress.update, loaded, observer) {
+                Err(Error::StoppedEarly) => {
+                    let under_way = self.progress.update + 1;
+                    observer.event(Event::Note(&format!("update {under_way} takes too long to wait for, and is given up")));
+                    return self.stop(task, false);
+                }
+                report => report,
+            };
             warn_of_parts(self.progress.update + 1, parts, task.parts(), observer);
             self.progress.update += 1;
             self.progress.batches += used;

@@ -180,7 +180,8 @@ impl Task for Pretraining<'_> {
         let learning_rate = train.learning_rate_at(done);
         let rate_weight = model.norm.weight_at(done as f64 / train.updates as f64);
         let ids: Vec<String> = batches.iter().flat_map(LoadedBatch::ids).collect();
-        let Summed { sums, samples, padded } = self.replicas.sum(&Common { update: done, rate_weight }, &batches)?;
+        let common = Common { update: done, rate_weight };
+        let Summed { sums, samples, padded } = self.replicas.sum(&common, &batches, &|| observer.stops())?;
         // Over the masked frames of the whole update, as fairseq does; none of them is no update.
         let count = sums.masked.max(1) as f64;
         let applied = Applied { update: done + 1, learning_rate, clip: train.clip, divisor: count };

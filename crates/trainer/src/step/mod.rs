@@ -52,8 +52,14 @@ impl Step<'_> {
     /// Applies one update from the given batches; without a row that can be learnt from, nothing.
     ///
     /// # Errors
-    /// A loss or gradient that is not finite, with the utterances; nothing has been applied then.
-    pub fn run(&self, mut batches: Vec<LoadedBatch>, optimiser: &mut AdamW) -> Result<StepOutcome> {
+    /// A loss or gradient that is not finite, with the utterances; [`StoppedEarly`](crate::Error::StoppedEarly) where `stops`
+    /// becomes true and the update is not over soon. Nothing has been applied then.
+    pub fn run(
+        &self,
+        mut batches: Vec<LoadedBatch>,
+        optimiser: &mut AdamW,
+        stops: &dyn Fn() -> bool,
+    ) -> Result<StepOutcome> {
         let start = Instant::now();
         let Recipe { train, model, .. } = self.replicas.own().recipe();
         let learning_rate = train.learning_rate_at(self.update);
@@ -82,7 +88,7 @@ impl Step<'_> {
         };
         let ids: Vec<String> = batches.iter().flat_map(LoadedBatch::ids).collect();
         let mixed = self.anchored.map(|anchored| anchored.mix(self.update)).transpose()?;
-        let mut summed = self.replicas.sum(&common, &batches);
+        let mut summed = self.replicas.sum(&common, &batches, stops);
         if let Some(mixed) = mixed {
             // Whatever became of the update: the weights are not to stay mixed.
             mixed.restore(summed.as_mut().map_or(&mut [], |summed| &mut summed.sums.gradients))?;

@@ -91,7 +91,7 @@ fn sum(replicas: &Replicas<CtcLearner>, mut rows: Vec<LoadedRow>, cuts: &[usize]
         .map(|&count| LoadedBatch { rows: rows.drain(..count).collect(), ..LoadedBatch::default() })
         .collect();
     let mut sum = Part::default();
-    replicas.compute(&common, parts, |part| sum.add(part))?;
+    replicas.compute(&common, parts, &|| false, |part| sum.add(part))?;
     Ok(sum)
 }
 
@@ -323,7 +323,7 @@ fn report(recipe: &Recipe, model: &Recogniser, update: u64) -> crate::event::Upd
     let mut optimiser = AdamW::new(learnt, recipe.train.adamw());
     let step = Step { replicas: &replicas, update, anchored: anchored.as_ref() };
     let batch = || LoadedBatch { rows: rows(), ..LoadedBatch::default() };
-    step.run(vec![batch()], &mut optimiser).unwrap().report
+    step.run(vec![batch()], &mut optimiser, &|| false).unwrap().report
 }
 
 #[test]
@@ -396,7 +396,7 @@ fn mixed_weights_are_seen_by_every_thread_and_gone_afterwards() {
         let step = Step { replicas: &replicas, update: 7, anchored: anchored.as_ref() };
         let mut optimiser = AdamW::new(model.parameters(), recipe.train.adamw());
         let batches = vec![LoadedBatch { rows: rows(), ..LoadedBatch::default() }];
-        let loss = step.run(batches, &mut optimiser).unwrap().report.loss;
+        let loss = step.run(batches, &mut optimiser, &|| false).unwrap().report.loss;
         let left = model.parameters().into_iter().zip(&before).all(|((_, now), before)| {
             // A step of 1e-12 is below what fp32 holds of weights of 1e-4 and more, and of smaller ones 1e-11.
             (now - before).abs().max().double_value(&[]) < 1e-11
