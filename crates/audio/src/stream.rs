@@ -187,7 +187,13 @@ impl Stream {
             Packed::Mp3 => MpaReader::try_new(media, options).map(|reader| Box::new(reader) as _),
             Packed::Ogg => OggReader::try_new(media, options).map(|reader| Box::new(reader) as _),
         };
-        let format = format.map_err(|fault| translate(path, fault))?;
+        let format = format.map_err(|fault| match fault {
+            // Its frames have no header before them: the search for the first came to the end.
+            Fault::IoError(error) if packed == Packed::Mp3 && error.kind() == io::ErrorKind::UnexpectedEof => {
+                Error::Decode { path: path.into(), what: "no sound frame of MPEG audio is in it".into() }
+            }
+            fault => translate(path, fault),
+        })?;
         let track = format.default_track(TrackType::Audio);
         let parameters = track.and_then(|track| Some((track, track.codec_params.as_ref()?.audio()?)));
         let Some((track, parameters)) = parameters else {

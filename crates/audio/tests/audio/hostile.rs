@@ -56,7 +56,7 @@ fn another_format_further_on_is_not_what_the_file_is() {
     // By its first bytes an MP3; further on a sound WAV, which a search would find.
     let mut bytes = b"\xff\xe3\x52\x42".to_vec();
     bytes.extend(wav(&format(PCM, 1, 16_000, 16), &i16_bytes(&[5; 1000])));
-    assert!(matches!(error_of(&bytes), Error::Decode { .. }));
+    assert!(error_of(&bytes).to_string().contains("no sound frame of MPEG audio"));
 }
 
 #[test]
