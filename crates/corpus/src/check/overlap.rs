@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::finding::{Finding, Findings, Kind, Severity};
 use super::listen::Heard;
-use super::same::{Folders, Identity, Known, Place};
+use super::same::{Folders, Identity, Known, Place, copies};
 use super::{Role, Source};
 use crate::Utterance;
 use crate::error::listed;
@@ -20,14 +20,16 @@ pub enum Overlap {
     Allowed,
 }
 
-/// What test sets share with train, without a look at the audio: files by their path and time, and speakers. What a
-/// training refuses before it begins.
+/// What test sets share with train, without decoding: files by their path and time, or with the same bytes under another name,
+/// and speakers. What a training refuses before it begins.
 pub fn overlap(sources: &[Source<'_>], rule: Overlap) -> Vec<Finding> {
     let of = |role| sources.iter().filter(move |source| source.role == role);
+    let files = |role| of(role).flat_map(|source| source.utterances).map(|one| one.audio.as_path());
+    let copies = copies(files(Role::Test), files(Role::Train));
     // Train may be of a million utterances, tests are of hundreds: only files of a test's names are looked at.
     let names: HashSet<&OsStr> =
-        of(Role::Test).flat_map(|test| test.utterances).filter_map(|one| one.audio.file_name()).collect();
-    let (mut train, mut folders, mut findings) = (Lists::default(), Folders::default(), Findings::default());
+        files(Role::Test).chain(copies.values().copied()).filter_map(|file| file.file_name()).collect();
+    let (mut train, mut folders, mut findings) = (Lists::default(), Folders::with_copies(copies), Findings::default());
     if !names.is_empty() {
         for source in of(Role::Train) {
             let wanted = |one: &Utterance| one.audio.file_name().is_some_and(|name| names.contains(name));
@@ -131,7 +133,11 @@ fn called(place: Place<'_>) -> String {
 /// What a list shares with those before it: dev and tests with train, tests with dev, a split with the others given.
 pub(super) fn shared(findings: &mut Findings, sources: &[Source<'_>], heard: &[Vec<Heard>], rule: Overlap) {
     let refused = refused(rule);
-    let mut folders = Folders::default();
+    let files = |roles: &'static [Role]| {
+        let of = sources.iter().filter(|source| roles.contains(&source.role));
+        of.flat_map(|source| source.utterances).map(|one| one.audio.as_path())
+    };
+    let mut folders = Folders::with_copies(copies(files(&[Role::Dev, Role::Test]), files(&[Role::Train])));
     let (mut train, mut dev, mut splits) = (Lists::default(), Lists::default(), Lists::default());
     for role in [Role::Train, Role::Dev, Role::Test, Role::Split] {
         for (source, heard) in sources.iter().zip(heard).filter(|(source, _)| source.role == role) {

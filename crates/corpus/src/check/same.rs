@@ -1,9 +1,11 @@
 //! Which utterances are the same audio: by content where it was decoded, else by file and time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::{fs, iter};
+use std::{fs, io, iter};
+
+use sha2::{Digest, Sha256};
 
 use super::Source;
 use super::listen::Heard;
@@ -31,17 +33,73 @@ pub(super) struct Known<'a> {
 
 /// Real folders, each looked up once: one file may be named by several ways.
 #[derive(Default)]
-pub(super) struct Folders<'a>(HashMap<&'a Path, PathBuf>);
+pub(super) struct Folders<'a> {
+    real: HashMap<&'a Path, PathBuf>,
+    /// Files that are another's bytes, and the other.
+    copies: HashMap<&'a Path, &'a Path>,
+}
 
 impl<'a> Folders<'a> {
+    /// Takes files for the one that they are copies of, as [`copies`] gives them.
+    pub(super) fn with_copies(copies: HashMap<&'a Path, &'a Path>) -> Folders<'a> {
+        Folders { copies, ..Folders::default() }
+    }
+
     fn file(&mut self, path: &'a Path) -> File<'a> {
+        let path = self.copies.get(path).copied().unwrap_or(path);
         let (folder, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
-        let real = self.0.entry(folder).or_insert_with(|| {
+        let real = self.real.entry(folder).or_insert_with(|| {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf())
         });
         (real.clone(), name)
     }
+}
+
+/// Of some files those that are copies, links among them, of one of `of`, whatever their names, and which. Only files of the
+/// same size are read.
+pub(super) fn copies<'a>(
+    files: impl Iterator<Item = &'a Path>,
+    of: impl Iterator<Item = &'a Path>,
+) -> HashMap<&'a Path, &'a Path> {
+    // An empty file, or one that is not there, is no copy: others tell what is wrong with it.
+    let size = |path: &Path| fs::metadata(path).ok().filter(|file| file.is_file()).map(|file| file.len());
+    let mut by_size: HashMap<u64, Vec<&'a Path>> = HashMap::new();
+    for path in files.collect::<HashSet<_>>() {
+        if let Some(size) = size(path).filter(|&size| size > 0) {
+            by_size.entry(size).or_default().push(path);
+        }
+    }
+    let mut digests: HashMap<u64, HashMap<[u8; 32], Vec<&'a Path>>> = HashMap::new();
+    let mut copies = HashMap::new();
+    if by_size.is_empty() {
+        return copies;
+    }
+    // In their order: of several that are alike the first is named.
+    let mut seen = HashSet::new();
+    for original in of.filter(|path| seen.insert(*path)) {
+        let Some((size, paths)) = size(original).and_then(|size| by_size.get_key_value(&size)) else { continue };
+        let of_size = digests.entry(*size).or_insert_with(|| {
+            let mut by_digest: HashMap<_, Vec<_>> = HashMap::new();
+            for path in paths {
+                if let Ok(digest) = digest(path) {
+                    by_digest.entry(digest).or_default().push(*path);
+                }
+            }
+            by_digest
+        });
+        let Some(found) = digest(original).ok().and_then(|digest| of_size.get(&digest)) else { continue };
+        for path in found.iter().filter(|path| **path != original) {
+            copies.entry(*path).or_insert(original);
+        }
+    }
+    copies
+}
+
+fn digest(path: &Path) -> io::Result<[u8; 32]> {
+    let mut digest = Sha256::new();
+    io::copy(&mut fs::File::open(path)?, &mut digest)?;
+    Ok(digest.finalize().into())
 }
 
 impl<'a> Known<'a> {

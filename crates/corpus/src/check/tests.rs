@@ -392,6 +392,10 @@ fn what_test_shares_with_train_is_told() {
 fn audio_that_test_shares_with_train_is_an_error_by_path_and_by_content() {
     let folder = folder();
     fs::copy(folder.path().join("a.wav"), folder.path().join("copy.wav")).unwrap();
+    // Of the same size, and other bytes.
+    let mut other = fs::read(folder.path().join("a.wav")).unwrap();
+    *other.last_mut().unwrap() ^= 1;
+    fs::write(folder.path().join("louder.wav"), other).unwrap();
     let train = [Utterance { text: Some("other words".into()), duration: None, ..utterance(&folder, "a") }];
     let shares = |one: Utterance, role, listening, overlap| {
         let test = [Utterance { speaker: None, ..one }];
@@ -403,7 +407,8 @@ fn audio_that_test_shares_with_train_is_an_error_by_path_and_by_content() {
         let refused = |name, listening| shares(utterance(&folder, name), role, listening, Overlap::Refused);
         assert_eq!(refused("a", Listening::Header), Some(ERROR));
         assert_eq!(refused("copy", Listening::Decoded), Some(ERROR));
-        assert_eq!(refused("copy", Listening::Header), None);
+        assert_eq!(refused("copy", Listening::Header), Some(ERROR));
+        assert_eq!(refused("louder", Listening::Header), None);
         assert_eq!(refused("b", Listening::Decoded), None);
         let allowed = shares(utterance(&folder, "copy"), role, Listening::Decoded, Overlap::Allowed);
         assert_eq!(allowed, Some(WARNING));
@@ -439,4 +444,13 @@ fn neighbouring_parts_of_a_file_are_apart_and_a_training_sees_overlap_without_li
     assert_eq!(refused(&train, &part(0.1, "ben")), [(ERROR, Kind::SharedAudio)]);
     assert_eq!(refused(&train, &part(0.5, "anna")), [(ERROR, Kind::SharedSpeaker)]);
     assert!(seen(&train, &train, Overlap::Allowed).iter().all(|(severity, _)| *severity == WARNING));
+    // Under another name, as a copy and as a link: the parts of a file are told apart there, too.
+    fs::copy(folder.path().join("a.wav"), folder.path().join("copy.wav")).unwrap();
+    std::os::unix::fs::symlink("a.wav", folder.path().join("link.wav")).unwrap();
+    for name in ["copy", "link"] {
+        let named = |[one]: [Utterance; 1]| [Utterance { audio: folder.path().join(format!("{name}.wav")), ..one }];
+        assert_eq!(refused(&train, &named(part(0.1, "ben"))), [(ERROR, Kind::SharedAudio)], "{name}");
+        assert_eq!(refused(&train, &named(apart.clone())), [], "{name}");
+        assert_eq!(refused(&named(train.clone()), &part(0.1, "ben")), [(ERROR, Kind::SharedAudio)], "{name}");
+    }
 }
