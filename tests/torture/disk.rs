@@ -1,4 +1,4 @@
-//! Disks that are full, fail or forget, and files that change under way.
+//! Disks that are full, fail or forget, and states that are damaged.
 
 use std::fs;
 use std::process::Command;
@@ -25,9 +25,11 @@ fn every_call_fails(call: Call, short: usize) -> usize {
         // In full and as the system knows it, since it is by their paths that calls fail.
         let folder = subject.dir.path("").canonicalize().expect("a folder of ours").join(&run);
         let arguments = subject.arguments(folder.to_str().expect("UTF-8"));
-        let finished = call.failing(subject.dir.klang(arguments), &folder, at).run();
-        if finished.code == Some(0) {
+        let mark = subject.dir.path(format!("failed-{at}"));
+        let finished = call.failing(subject.dir.klang(arguments), &folder, at, &mark).run();
+        if !mark.exists() {
             // No such call any more.
+            assert_eq!(finished.code, Some(0), "nothing failed\n{finished}");
             subject.is_the_same(&run, &format!("{call:?} {at}, which there is not"));
             break;
         }

@@ -3,7 +3,8 @@
    KLANG_FAULT_UNDER the folder
    KLANG_FAULT_AT    the first call that fails, from 1
    KLANG_FAULT_LAST  the last one that fails; none: all after it
-   KLANG_FAULT_ERRNO the error's number */
+   KLANG_FAULT_ERRNO the error's number
+   KLANG_FAULT_MARK  a file that is made once a call has failed */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,6 +24,14 @@ static long setting(const char *name, long otherwise) {
     return value ? atol(value) : otherwise;
 }
 
+#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static void mark(void) {
+    const char *path = getenv("KLANG_FAULT_MARK");
+    int file = path ? NEXT(open)(path, O_WRONLY | O_CREAT, 0644) : -1;
+    if (file >= 0) close(file);
+}
+
 static int is_ours(const char *path) {
     const char *under = getenv("KLANG_FAULT_UNDER");
     return under && strncmp(path, under, strlen(under)) == 0;
@@ -33,6 +42,7 @@ static int fails(const char *call, const char *path) {
     if (!chosen || strcmp(chosen, call) || !is_ours(path)) return 0;
     long number = atomic_fetch_add(&calls, 1) + 1;
     if (number < setting("KLANG_FAULT_AT", 1) || number > setting("KLANG_FAULT_LAST", number)) return 0;
+    mark();
     errno = (int)setting("KLANG_FAULT_ERRNO", EIO);
     return 1;
 }
@@ -44,8 +54,6 @@ static const char *path_of(int file, char *path, size_t size) {
     path[length < 0 ? 0 : length] = 0;
     return path;
 }
-
-#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 int fsync(int file) {
     char path[4096];

@@ -43,14 +43,15 @@ impl Call {
         }
     }
 
-    /// Has the command's call number `at` fail for files below `folder`.
-    pub fn failing(self, command: TestCommand, folder: &Path, at: usize) -> TestCommand {
+    /// Has the command's call number `at` fail for files below `folder`; whether it did is told by a file `mark`.
+    pub fn failing(self, command: TestCommand, folder: &Path, at: usize, mark: &Path) -> TestCommand {
         let folder = folder.to_str().expect("UTF-8");
         let command = command
             .env("LD_PRELOAD", &*LIBRARY)
             .env("KLANG_FAULT_CALL", self.name())
             .env("KLANG_FAULT_UNDER", folder)
             .env("KLANG_FAULT_AT", at.to_string())
+            .env("KLANG_FAULT_MARK", mark)
             .env("KLANG_FAULT_ERRNO", self.errno().to_string());
         match self {
             Call::Fsync => command.env("KLANG_FAULT_LAST", at.to_string()),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
-use super::subject::{Guarded, Subject, leftovers, wait_within};
+use super::subject::{Guarded, Subject, saves, wait_within};
 use super::{alone, count, figure, random};
 
 #[test]
@@ -29,7 +29,7 @@ fn a_run_killed_at_any_moment_ends_as_the_one_that_never_was() {
             loop {
                 let begun = Instant::now();
                 let folder = subject.dir.path(&run);
-                let before = leftovers(&folder);
+                let before = saves(&folder);
                 let mut training = Guarded(subject.dir.klang(subject.arguments(&run)).start());
                 let training = &mut training.0;
                 if done < wanted {
@@ -45,7 +45,7 @@ fn a_run_killed_at_any_moment_ends_as_the_one_that_never_was() {
                         training.kill().expect("SIGKILL");
                         training.wait().expect("an end");
                         done += 1;
-                        saving += usize::from(leftovers(&folder).iter().any(|name| !before.contains(name)));
+                        saving += usize::from(saves(&folder).iter().any(|name| !before.contains(name)));
                         continue;
                     }
                 }
@@ -77,7 +77,7 @@ fn wait_for_save(training: &mut Child, run: &Path, before: &[String]) -> bool {
         if training.try_wait().expect("a process of ours").is_some() {
             return true;
         }
-        if leftovers(run).iter().any(|name| !before.contains(name)) {
+        if saves(run).iter().any(|name| !before.contains(name)) {
             return false;
         }
         std::thread::yield_now();

@@ -99,6 +99,13 @@ pub fn leftovers(run: &Path) -> Vec<String> {
     names.filter(|name| name.ends_with(".tmp")).collect()
 }
 
+/// What an unfinished save of a model or a state has in a run folder: what else is written begins otherwise.
+pub fn saves(run: &Path) -> Vec<String> {
+    let mut names = leftovers(run);
+    names.retain(|name| name.starts_with(".model-") || name.starts_with(".state-"));
+    names
+}
+
 /// A process that does not outlive whoever looks after it.
 pub struct Guarded(pub Child);
 
