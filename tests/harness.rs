@@ -248,6 +248,11 @@ impl TestCommand {
         finished
     }
 
+    /// Starts it, with what it says on stderr kept for who waits for its end.
+    pub fn start_listened(mut self) -> Child {
+        self.command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("klang runs")
+    }
+
     /// Starts it, for a test that does not wait for its end; its output goes nowhere.
     pub fn start(mut self) -> Child {
         self.command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("klang runs")

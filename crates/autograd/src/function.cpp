@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/variable.h>
+#include <torch/headeronly/version.h>
 
 #include <cstring>
 #include <memory>
@@ -133,3 +134,5 @@ extern "C" int klang_autograd_attach(Tensor *const *inputs, size_t input_count, 
   }
   return -1;
 }
+
+extern "C" const char *klang_libtorch_version() { return TORCH_VERSION; }

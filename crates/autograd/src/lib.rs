@@ -112,6 +112,16 @@ unsafe extern "C" {
         message: *mut c_char,
         capacity: usize,
     ) -> c_int;
+
+    fn klang_libtorch_version() -> *const c_char;
+}
+
+/// The version of the libtorch that this was built against, such as `2.11.0`.
+pub fn libtorch_version() -> &'static str {
+    // SAFETY: a string of the program's own, with its end.
+    #[allow(unsafe_code)]
+    let version = unsafe { CStr::from_ptr(klang_libtorch_version()) };
+    version.to_str().unwrap_or_default()
 }
 
 /// Calls a closure for the graph, as function.cpp's `Backward` says.

@@ -168,6 +168,16 @@ pub fn processor_name() -> String {
     name.map_or(String::new(), |(_, name)| name.trim().into())
 }
 
+/// The names of NVIDIA's GPUs, each once; empty where there is none, or the system does not tell.
+pub fn gpu_names() -> String {
+    let folders = std::fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
+    let name = |folder: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(folder.path().join("information")).ok()?;
+        text.lines().find_map(|line| Some(line.strip_prefix("Model:")?.trim().to_string()))
+    };
+    folders.filter_map(name).collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+}
+
 /// Whether the CPU multiplies bf16 in hardware; without, libtorch's bf16 is several times slower than its fp32.
 pub fn cpu_has_bf16() -> bool {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -116,7 +116,7 @@ pub enum Error {
         /// Updates done.
         update: u64,
     },
-    /// Whoever watches asked to stop, where there is nothing to save.
+    /// Whoever watches asked to stop, and what was under way was given up; whoever called saves what there is to save.
     #[error("stopped before it was done")]
     StoppedEarly,
     /// A recording that cannot be used.

@@ -164,7 +164,9 @@ pub trait Observer {
     /// Takes an event; must not block for long.
     fn event(&mut self, event: Event);
 
-    /// Whether a training, or an evaluation, is to stop as soon as it can go on from there.
+    /// Whether a training, or an evaluation, is to stop as soon as it can go on from there. On a CPU an update that takes long
+    /// is given up then, and its threads may compute for a while after the training has returned: a process that ends should
+    /// not tear libtorch down beneath them (`_exit`).
     fn stops(&self) -> bool {
         false
     }

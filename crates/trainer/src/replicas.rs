@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,7 +25,7 @@ const GRADIENT_BYTES: usize = 1 << 30;
 /// the weights of before it stand until its end.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How often whoever waits for a part looks whether a stop is wanted.
+/// How often the calling thread looks, while it waits for a part, whether a stop is wanted.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A replica of a model, and what is computed with it.
@@ -58,6 +60,9 @@ pub struct Replicas<L: Learner> {
     workers: Vec<Worker<L>>,
     /// Parts into which each batch is cut: one a worker, more where these take too much memory.
     parts: Cell<usize>,
+    grace: Duration,
+    /// Whether an update was given up: its threads compute what nobody waits for any more.
+    given_up: Cell<bool>,
 }
 
 /// An update, summed over its parts.
@@ -75,14 +80,21 @@ pub struct Summed<P> {
 struct Worker<L: Learner> {
     jobs: Option<Sender<Job<L>>>,
     parts: Option<Receiver<Result<L::Part>>>,
-    thread: Option<JoinHandle<()>>,
-    /// Whether it computes what nobody waits for any more.
-    given_up: Cell<bool>,
+    thread: Option<Thread>,
 }
 
-/// For how long parts are waited for.
-struct Patience<'a> {
+#[derive(Debug)]
+struct Thread {
+    handle: JoinHandle<()>,
+    /// By which its priority is lowered.
+    #[cfg(target_os = "linux")]
+    id: Receiver<rustix::thread::Pid>,
+}
+
+/// For how long an update is waited for.
+struct Wait<'a> {
     stops: &'a dyn Fn() -> bool,
+    grace: Duration,
     /// When it was first seen that a stop is wanted.
     since: Option<Instant>,
 }
@@ -92,6 +104,8 @@ struct Job<L: Learner> {
     batch: LoadedBatch,
     number: usize,
     threads: i32,
+    /// Whether the update still counts.
+    wanted: Arc<AtomicBool>,
 }
 
 /// How many learners are worth having where `learnt` learns. A GPU's updates are short, and its one learner is the calling
@@ -131,7 +145,7 @@ impl<L: Learner> Replicas<L> {
         let own = learners.pop().ok_or_else(|| Error::Worker("there is no model to compute with".into()))?;
         let workers: Vec<_> = others.into_iter().map(Worker::start).collect::<Result<_>>()?;
         let parts = Cell::new(workers.len().max(1));
-        Ok(Replicas { own, threads, workers, parts })
+        Ok(Replicas { own, threads, workers, parts, grace: GRACE, given_up: Cell::new(false) })
     }
 
     /// Cuts batches into as many parts as a run did before: its masks and noise are drawn part by part.
@@ -149,13 +163,15 @@ impl<L: Learner> Replicas<L> {
     ///
     /// # Errors
     /// As [`Learner::compute`]; memory that does not suffice for one utterance. [`Error::StoppedEarly`] where `stops` has been
-    /// true for longer than an update may go on then.
+    /// true for longer than an update may go on then: it is given up, and these replicas compute no other. Their threads go on
+    /// for a while, with the lowest priority, and only read the weights.
     pub fn sum(
         &self,
         common: &L::Common,
         batches: &[LoadedBatch],
         stops: &dyn Fn() -> bool,
     ) -> Result<Summed<L::Part>> {
+        let mut wait = Wait { stops, grace: self.grace, since: None };
         loop {
             let count = self.parts();
             let parts: Vec<LoadedBatch> = batches.iter().flat_map(|batch| batch.cut(count)).collect();
@@ -163,7 +179,7 @@ impl<L: Learner> Replicas<L> {
             let padded = parts.iter().map(LoadedBatch::padded_samples).sum();
             let rows = parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
             let mut sums = L::Part::default();
-            let Err(error) = self.compute(common, parts, stops, |part| sums.add(part)) else {
+            let Err(error) = self.compute_within(&mut wait, common, parts, |part| sums.add(part)) else {
                 return Ok(Summed { sums, samples, padded });
             };
             let message = error.out_of_memory()?;
@@ -182,48 +198,88 @@ impl<L: Learner> Replicas<L> {
     /// Computes the parts, and hands each over in their order: sums do not depend on who was first.
     ///
     /// # Errors
-    /// The first part's that fails, by number; a thread that ended; [`Error::StoppedEarly`] as in [`Replicas::sum`].
+    /// The first part's that fails, by number; a thread that ended.
+    #[cfg(test)]
     pub fn compute(
         &self,
         common: &L::Common,
         parts: Vec<LoadedBatch>,
-        stops: &dyn Fn() -> bool,
+        take: impl FnMut(L::Part) -> Result<()>,
+    ) -> Result<()> {
+        self.compute_within(&mut Wait { stops: &|| false, grace: self.grace, since: None }, common, parts, take)
+    }
+
+    fn compute_within(
+        &self,
+        wait: &mut Wait,
+        common: &L::Common,
+        parts: Vec<LoadedBatch>,
         mut take: impl FnMut(L::Part) -> Result<()>,
     ) -> Result<()> {
         if self.workers.is_empty() {
             let mut parts = parts.into_iter().enumerate();
             return parts.try_for_each(|(number, batch)| take(self.own.compute(common, &batch, number)?));
         }
+        if self.given_up.get() {
+            // What is still computed would answer for it.
+            return Err(Error::Worker("an update was given up before this one".into()));
+        }
         let count = parts.len();
         let busy = count.clamp(1, self.workers.len());
         let threads = (self.threads / busy as i32).max(1);
+        let wanted = Arc::new(AtomicBool::new(true));
         let mut failed = None;
         for (number, batch) in parts.into_iter().enumerate() {
-            let job = Job { common: *common, batch, number, threads };
+            let job = Job { common: *common, batch, number, threads, wanted: wanted.clone() };
             self.workers[number % busy].give(job).unwrap_or_else(|error| _ = failed.get_or_insert(error));
         }
-        let mut patience = Patience { stops, since: None };
         for number in 0..count {
             // Every part is waited for, whatever became of another: a job left over would answer the next update.
-            match self.workers[number % busy].take(&mut patience) {
-                Err(Error::StoppedEarly) => {
-                    self.workers.iter().for_each(|worker| worker.given_up.set(true));
-                    return Err(Error::StoppedEarly);
-                }
-                _ if failed.is_some() => {}
-                part => failed = part.and_then(&mut take).err(),
+            let Some(part) = self.workers[number % busy].take(wait) else {
+                wanted.store(false, Ordering::Relaxed);
+                self.give_up();
+                return Err(Error::StoppedEarly);
+            };
+            if failed.is_none() {
+                failed = part.and_then(&mut take).err();
+                wanted.store(failed.is_none(), Ordering::Relaxed);
             }
         }
         failed.map_or(Ok(()), Err)
     }
+
+    /// Lets what is under way be: nobody waits for it any more, and it is not to hinder whoever saves a state.
+    fn give_up(&self) {
+        self.given_up.set(true);
+        for thread in self.workers.iter().filter_map(|worker| worker.thread.as_ref()) {
+            thread.yield_to_others();
+        }
+    }
+
+    /// Gives updates up so long after a stop is wanted.
+    #[cfg(test)]
+    pub fn with_grace(mut self, grace: Duration) -> Replicas<L> {
+        self.grace = grace;
+        self
+    }
 }
 
-impl Patience<'_> {
+impl Wait<'_> {
     fn is_over(&mut self) -> bool {
         if self.since.is_none() && (self.stops)() {
             self.since = Some(Instant::now());
         }
-        self.since.is_some_and(|since| since.elapsed() >= GRACE)
+        self.since.is_some_and(|since| since.elapsed() >= self.grace)
+    }
+}
+
+impl Thread {
+    /// The lowest priority, where the system has one for a thread. A wish.
+    fn yield_to_others(&self) {
+        #[cfg(target_os = "linux")]
+        if let Ok(id) = self.id.try_recv() {
+            let _ = rustix::process::setpriority_process(Some(id), 19);
+        }
     }
 }
 
@@ -232,8 +288,18 @@ impl<L: Learner> Worker<L> {
         let (jobs, inbox) = unbounded::<Job<L>>();
         // One part waits to be taken: a worker that runs ahead would pile up gradients.
         let (outbox, parts) = bounded(1);
+        #[cfg(target_os = "linux")]
+        let (named, id) = bounded(1);
         let work = move || {
-            for Job { common, batch, number, threads } in inbox {
+            #[cfg(target_os = "linux")]
+            let _ = named.send(rustix::thread::gettid());
+            for Job { common, batch, number, threads, wanted } in inbox {
+                if !wanted.load(Ordering::Relaxed) {
+                    if outbox.send(Err(Error::Worker("its update failed or was given up".into()))).is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 tch::set_num_threads(threads);
                 // A thread that died in silence would leave the others without a reason.
                 let part = catch_unwind(AssertUnwindSafe(|| learner.compute(&common, &batch, number)));
@@ -246,9 +312,13 @@ impl<L: Learner> Worker<L> {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("replica".into()).spawn(work);
-        let thread = thread.map_err(|error| Error::no_thread(&error))?;
-        Ok(Worker { jobs: Some(jobs), parts: Some(parts), thread: Some(thread), given_up: Cell::new(false) })
+        let handle = std::thread::Builder::new().name("replica".into()).spawn(work);
+        let thread = Thread {
+            handle: handle.map_err(|error| Error::no_thread(&error))?,
+            #[cfg(target_os = "linux")]
+            id,
+        };
+        Ok(Worker { jobs: Some(jobs), parts: Some(parts), thread: Some(thread) })
     }
 
     fn give(&self, job: Job<L>) -> Result<()> {
@@ -256,13 +326,16 @@ impl<L: Learner> Worker<L> {
         if sent { Ok(()) } else { Err(Self::ended()) }
     }
 
-    fn take(&self, patience: &mut Patience) -> Result<L::Part> {
-        let Some(parts) = &self.parts else { return Err(Self::ended()) };
+    /// The next part, or none where the wait is over before it is there.
+    fn take(&self, wait: &mut Wait) -> Option<Result<L::Part>> {
+        let Some(parts) = &self.parts else { return Some(Err(Self::ended())) };
         loop {
-            match parts.recv_timeout(LOOK) {
-                Ok(part) => return part,
-                Err(RecvTimeoutError::Disconnected) => return Err(Self::ended()),
-                Err(RecvTimeoutError::Timeout) if patience.is_over() => return Err(Error::StoppedEarly),
+            // Between parts, too: many short ones make a long update.
+            let is_over = wait.is_over();
+            match parts.recv_timeout(if is_over { Duration::ZERO } else { LOOK }) {
+                Err(RecvTimeoutError::Disconnected) => return Some(Err(Self::ended())),
+                _ if is_over => return None,
+                Ok(part) => return Some(part),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -273,15 +346,17 @@ impl<L: Learner> Worker<L> {
     }
 }
 
-impl<L: Learner> Drop for Worker<L> {
+impl<L: Learner> Drop for Replicas<L> {
     fn drop(&mut self) {
-        // Both ends closed, its next send or receive fails.
-        self.jobs = None;
-        self.parts = None;
-        if let Some(thread) = self.thread.take()
-            && !self.given_up.get()
-        {
-            let _ = thread.join();
+        for worker in &mut self.workers {
+            // Both ends closed, its next send or receive fails.
+            worker.jobs = None;
+            worker.parts = None;
+            if let Some(thread) = worker.thread.take()
+                && !self.given_up.get()
+            {
+                let _ = thread.handle.join();
+            }
         }
     }
 }
@@ -356,38 +431,102 @@ mod tests {
         assert!(error.contains("out of memory") && error.contains("u0, u1, u2"), "{error}");
     }
 
-    /// Computes until it is let go.
+    /// Computes each part until it may go on.
     #[derive(Debug)]
-    struct Endless {
-        held: Receiver<()>,
+    struct Held {
+        goes_on: Receiver<()>,
     }
 
-    impl Learner for Endless {
+    impl Learner for Held {
         type Common = ();
         type Part = Vec<usize>;
 
-        fn compute(&self, (): &(), _: &LoadedBatch, _: usize) -> Result<Vec<usize>> {
-            let _ = self.held.recv();
-            Ok(Vec::new())
+        fn compute(&self, (): &(), batch: &LoadedBatch, _: usize) -> Result<Vec<usize>> {
+            let _ = self.goes_on.recv();
+            Ok(vec![batch.rows.len()])
         }
+    }
+
+    fn held(workers: usize) -> (Sender<()>, Replicas<Held>) {
+        let (go, goes_on) = unbounded();
+        let learners = (0..=workers).map(|_| Held { goes_on: goes_on.clone() }).collect();
+        (go, Replicas::start(learners, 1).unwrap())
     }
 
     #[test]
     fn an_update_that_is_not_over_soon_after_a_stop_is_wanted_is_given_up() {
-        let (hold, held) = bounded::<()>(0);
-        let replicas = Replicas::start((0..3).map(|_| Endless { held: held.clone() }).collect(), 1).unwrap();
+        let (go, replicas) = held(2);
         let asked = Instant::now();
         let error = replicas.sum(&(), &[batch(2)], &|| true).unwrap_err();
         assert!(matches!(error, Error::StoppedEarly), "{error}");
         assert!(asked.elapsed() >= GRACE, "an update that is nearly done is waited for");
-        // Its threads still compute, and are not waited for.
+        // What is left of it would answer for another.
+        let error = replicas.sum(&(), &[batch(2)], &|| false).unwrap_err();
+        assert!(matches!(error, Error::Worker(_)), "{error}");
+        // Its threads are held still, and are not waited for.
         drop(replicas);
-        drop(hold);
+        drop(go);
     }
 
     #[test]
     fn an_update_that_ends_soon_after_a_stop_is_wanted_counts() {
-        let replicas = Replicas::start((0..3).map(|_| Counter { fits: 8 }).collect(), 1).unwrap();
-        assert_eq!(replicas.sum(&(), &[batch(2)], &|| true).unwrap().sums, [100, 101]);
+        let (go, replicas) = held(2);
+        let looks = Cell::new(0);
+        let stops = || {
+            looks.set(looks.get() + 1);
+            // The stop is wanted from the first look on; both parts end behind it.
+            if looks.get() == 1 {
+                (0..2).for_each(|_| go.send(()).unwrap());
+            }
+            true
+        };
+        assert_eq!(replicas.sum(&(), &[batch(2)], &stops).unwrap().sums, [1, 1]);
+        assert_eq!(looks.get(), 1);
+    }
+
+    #[test]
+    fn an_update_of_many_short_parts_is_given_up_like_one_of_long_parts() {
+        // Each part is over before anybody looks; the second look finds that a stop is wanted.
+        let replicas = Replicas::start((0..2).map(|_| Counter { fits: 8 }).collect(), 1).unwrap();
+        let replicas = replicas.with_grace(Duration::ZERO);
+        let looks = Cell::new(0);
+        let stops = || {
+            looks.set(looks.get() + 1);
+            looks.get() > 1
+        };
+        let error = replicas.sum(&(), &[batch(1), batch(1), batch(1)], &stops).unwrap_err();
+        assert!(matches!(error, Error::StoppedEarly), "{error}");
+        assert_eq!(looks.get(), 2);
+    }
+
+    /// Fails at once, and counts how often it was asked.
+    #[derive(Debug)]
+    struct Failing {
+        asked: Arc<std::sync::atomic::AtomicUsize>,
+    }
+
+    impl Learner for Failing {
+        type Common = ();
+        type Part = Vec<usize>;
+
+        fn compute(&self, (): &(), _: &LoadedBatch, number: usize) -> Result<Vec<usize>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(5));
+            Err(Error::Worker(format!("part {number}")))
+        }
+    }
+
+    #[test]
+    fn a_part_that_fails_spares_the_others() {
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let learners = (0..2).map(|_| Failing { asked: asked.clone() }).collect();
+        let replicas = Replicas::start(learners, 1).unwrap();
+        let batches: Vec<LoadedBatch> = (0..40).map(|_| batch(1)).collect();
+        let error = replicas.sum(&(), &batches, &|| false).unwrap_err();
+        assert!(error.to_string().contains("part 0"), "{error}");
+        // The next one or two may have begun before it was known.
+        assert!(asked.load(Ordering::Relaxed) < 10, "{asked:?} of 40");
+        let error = replicas.sum(&(), &[batch(1)], &|| false).unwrap_err();
+        assert!(error.to_string().contains("part 0"), "nothing of the update before answers: {error}");
     }
 }

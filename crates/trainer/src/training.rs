@@ -238,15 +238,13 @@ impl<'a> Training<'a> {
             }
             let used = loaded.len() as u64;
             let parts = task.parts();
-            let report = match task.update(self.progress.update, loaded, observer) {
-                Err(Error::StoppedEarly) => {
-                    let under_way = self.progress.update + 1;
-                    observer.event(Event::Note(&format!("update {under_way} takes too long to wait for, and is given up")));
-                    return self.stop(task, false);
-                }
-                report => report,
-            };
+            let report = task.update(self.progress.update, loaded, observer);
             warn_of_parts(self.progress.update + 1, parts, task.parts(), observer);
+            if let Err(Error::StoppedEarly) = report {
+                let update = self.progress.update + 1;
+                observer.event(Event::Note(&format!("update {update} takes too long to wait for, and is given up")));
+                return self.stop(task, false);
+            }
             self.progress.update += 1;
             self.progress.batches += used;
             if let Some(report) = self.applied(report, observer)? {

@@ -113,6 +113,16 @@ pub enum Error {
         /// One line a tensor: missing, unexpected, or of another shape or type.
         problems: Vec<String>,
     },
+    /// What was written cannot be read back as it was.
+    #[error(
+        "{}: what can be read of it is not what was written; what stood there before still stands. Look after disk and memory:\n  {}", path.display(), problems.join("\n  ")
+    )]
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+        /// One line a tensor.
+        problems: Vec<String>,
+    },
     /// An utterance too short for one frame.
     #[error(
         "utterance {index} of the batch has {samples} samples; the feature encoder needs at least {minimum} for one frame"

@@ -108,7 +108,7 @@ fn total(model: &Pretrained, objective: ObjectiveKind, cuts: &[usize]) -> Part {
     let mut rows = rows();
     let parts = cuts.iter().map(|&count| batch(rows.drain(..count).collect())).collect();
     let mut sum = Part::default();
-    replicas.compute(&Common { update: 3, rate_weight: 0.0 }, parts, &|| false, |part| sum.add(part)).unwrap();
+    replicas.compute(&Common { update: 3, rate_weight: 0.0 }, parts, |part| sum.add(part)).unwrap();
     sum
 }
 
@@ -159,7 +159,7 @@ fn the_convolutions_gradient_is_scaled_and_their_features_are_held_down() {
         let recipe = Recipe { pretrain: Some(pretrain), ..Recipe::default() };
         let replicas = PretrainLearner::replicas(&recipe, &model, &learnt).unwrap();
         let mut sum = Part::default();
-        replicas.compute(&Common { update: 0, rate_weight: 0.0 }, vec![batch(rows())], &|| false, |part| sum.add(part)).unwrap();
+        replicas.compute(&Common { update: 0, rate_weight: 0.0 }, vec![batch(rows())], |part| sum.add(part)).unwrap();
         sum
     };
     let (whole, tenth, penalised) = (gradients(1.0, 0.0), gradients(0.1, 0.0), gradients(1.0, 10.0));

@@ -3,12 +3,12 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use klang_wav2vec2::checkpoint::{read_safetensors, read_text, verify_safetensors, write_safetensors};
+use klang_wav2vec2::checkpoint::{read_safetensors, read_text, write_safetensors};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{RunFolder, metrics, read_metrics};
-use crate::device::{Compute, processor_name};
+use crate::device::{Compute, gpu_names, processor_name};
 use crate::error::{Error, Result};
 use crate::event::UpdateReport;
 use crate::files;
@@ -66,6 +66,9 @@ impl Progress {
 pub struct MadeBy {
     /// klang's version.
     pub klang: String,
+    /// libtorch's version; empty in a state of before it was kept.
+    #[serde(default)]
+    pub libtorch: String,
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// `fp32`, `bf16` or `int8`.
@@ -74,6 +77,9 @@ pub struct MadeBy {
     pub threads: i32,
     /// The processor's name; empty where the system does not tell.
     pub processor: String,
+    /// The GPUs' names; empty where there is none, or the system does not tell.
+    #[serde(default)]
+    pub gpu: String,
 }
 
 impl MadeBy {
@@ -81,10 +87,12 @@ impl MadeBy {
     pub fn here(compute: &Compute) -> MadeBy {
         MadeBy {
             klang: env!("CARGO_PKG_VERSION").into(),
+            libtorch: klang_autograd::libtorch_version().into(),
             device: compute.device_name(),
             precision: compute.precision_name().into(),
             threads: compute.threads,
             processor: processor_name(),
+            gpu: gpu_names(),
         }
     }
 
@@ -96,12 +104,15 @@ impl MadeBy {
         };
         // On a GPU the processor only reads and decides.
         let on_cpu = self.device == "cpu" && before.device == "cpu";
+        let on_gpu = self.device != "cpu" && before.device != "cpu";
         [
             differs("klang", &before.klang, &self.klang),
+            differs("libtorch", &before.libtorch, &self.libtorch),
             differs("device", &before.device, &self.device),
             differs("precision", &before.precision, &self.precision),
             differs("threads", &before.threads, &self.threads).filter(|_| on_cpu),
             differs("processor", &before.processor, &self.processor).filter(|_| on_cpu),
+            differs("GPU", &before.gpu, &self.gpu).filter(|_| on_gpu),
         ]
         .into_iter()
         .flatten()
@@ -141,26 +152,30 @@ impl SavedState {
             .tempdir_in(run.path())
             .map_err(Error::io(run.path()))?;
         let place = |name: &str| fresh.path().join(name);
-        let moments = optimiser.state()?;
-        write_safetensors(&place(WEIGHTS), parameters, &[])?;
-        write_safetensors(&place(OPTIMISER), &moments, &[])?;
+        let parameters = parameters.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        let tensors = [(WEIGHTS, parameters), (OPTIMISER, optimiser.state()?)];
+        // A large model's state takes seconds, for which whoever wants a stop waits: both files at once.
+        let mut sums = std::thread::scope(|scope| {
+            let threads = tensors.map(|(name, tensors): (_, Vec<(String, Tensor)>)| {
+                let path = place(name);
+                scope.spawn(move || -> Result<String> {
+                    write_safetensors(&path, &tensors, &[])?;
+                    listed(&path, name)
+                })
+            });
+            let ended = || Error::Worker("a thread that saves the state ended".into());
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(ended()))).collect::<Result<String>>()
+        })?;
         let text = serde_json::to_string_pretty(progress).map_err(|error| Error::io(run.state())(error.into()))?;
         files::write(&place(PROGRESS), text.as_bytes())?;
-        for name in [WEIGHTS, OPTIMISER, PROGRESS] {
-            files::forget(&place(name))?;
-        }
-        verify_safetensors(&place(WEIGHTS), parameters)?;
-        verify_safetensors(&place(OPTIMISER), &moments)?;
+        files::forget(&place(PROGRESS))?;
         if read_text(&place(PROGRESS), SMALL_BYTES)? != text {
             let message = format!(
                 "{PROGRESS}: what can be read of a state just saved is not what was written; the state before it still stands. Look after disk and memory"
             );
             return Err(Error::Run { path: run.path().into(), message });
         }
-        let mut sums = String::new();
-        for name in [WEIGHTS, OPTIMISER, PROGRESS] {
-            sums += &format!("{}  {name}\n", files::sha256(&place(name))?);
-        }
+        sums += &listed(&place(PROGRESS), PROGRESS)?;
         files::write(&place(SUMS), sums.as_bytes())?;
         files::replace_folder(fresh, &run.state())
     }
@@ -219,6 +234,11 @@ impl SavedState {
         metrics::rewind(&run.metrics(), progress.update)?;
         Ok(Some(progress))
     }
+}
+
+/// A file's line of SHA256SUMS.
+fn listed(path: &Path, name: &str) -> Result<String> {
+    Ok(format!("{}  {name}\n", files::sha256(path)?))
 }
 
 /// Demands that a state's files are those that were saved, bit by bit; or the file that is not, and why.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use klang_corpus::Utterance;
 use klang_text::{TextOptions, Vocabulary};
@@ -13,6 +14,7 @@ use super::*;
 use crate::data::{Item, LoadedRow};
 use crate::device::Compute;
 use crate::draw;
+use crate::error::Error;
 use crate::event::Regulariser;
 use crate::model::{AudioSpec, Recogniser};
 use crate::optimiser::{AdamWConfig, gradient_norm};
@@ -91,7 +93,7 @@ fn sum(replicas: &Replicas<CtcLearner>, mut rows: Vec<LoadedRow>, cuts: &[usize]
         .map(|&count| LoadedBatch { rows: rows.drain(..count).collect(), ..LoadedBatch::default() })
         .collect();
     let mut sum = Part::default();
-    replicas.compute(&common, parts, &|| false, |part| sum.add(part))?;
+    replicas.compute(&common, parts, |part| sum.add(part))?;
     Ok(sum)
 }
 
@@ -296,6 +298,54 @@ fn frozen_convolutions_give_what_they_give_in_a_batch() {
     let alone = sum(&CtcLearner::replicas(&recipe, &model, &learnt).unwrap(), rows(), &[6]).unwrap();
     // As for parts that add up.
     assert!((whole.loss / alone.loss - 1.0).abs() < 1e-5, "{} against {}", whole.loss, alone.loss);
+}
+
+#[test]
+fn an_update_that_is_given_up_leaves_weights_and_optimiser_as_they_were() {
+    let _turn = alone();
+    let Recipe { train, .. } = recipe();
+    let recipe = Recipe { train: TrainRecipe { mixout: 0.5, ..train }, ..recipe() };
+    let model = model(Kind::Float, 2);
+    let learnt = model.parameters();
+    let anchored = Anchored::new(&recipe, &learnt, &BTreeSet::new()).unwrap();
+    let batches = || vec![LoadedBatch { rows: rows(), ..LoadedBatch::default() }];
+    let mut optimiser = AdamW::new(model.parameters(), recipe.train.adamw());
+    // Once to the end, so that there are moments, and weights that mixing would be seen in.
+    let replicas = CtcLearner::replicas(&recipe, &model, &learnt).unwrap();
+    let step = Step { replicas: &replicas, update: 7, anchored: anchored.as_ref() };
+    step.run(batches(), &mut optimiser, &|| false).unwrap();
+    let copies = |optimiser: &AdamW| -> Vec<tch::Tensor> {
+        let moments = optimiser.state().unwrap();
+        model.parameters().iter().chain(&moments).map(|(_, tensor)| tensor.detach().copy()).collect()
+    };
+    let before = copies(&optimiser);
+    let replicas = CtcLearner::replicas(&recipe, &model, &learnt).unwrap().with_grace(Duration::ZERO);
+    let step = Step { replicas: &replicas, update: 8, anchored: anchored.as_ref() };
+    let error = step.run(batches(), &mut optimiser, &|| true).unwrap_err();
+    assert!(matches!(error, Error::StoppedEarly), "{error}");
+    assert!(before.iter().zip(copies(&optimiser)).all(|(before, now)| before.equal(&now)));
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_is_refused_with_its_utterances_and_changes_nothing() {
+    let weight = tch::Tensor::from_slice(&[1.0f32, 2.0]).view([1, 2]).set_requires_grad(true);
+    let mut optimiser = AdamW::new(vec![("w".into(), weight.shallow_clone())], recipe().train.adamw());
+    let applied = Applied { update: 3, learning_rate: 0.1, clip: 1.0, divisor: 1.0 };
+    let gradient = |second: f32| [tch::Tensor::from_slice(&[0.5f32, second]).view([1, 2])];
+    applied.apply(&gradient(0.5), Vec::new(), &mut optimiser).unwrap();
+    let copies = |optimiser: &AdamW| -> Vec<tch::Tensor> {
+        let moments = optimiser.state().unwrap();
+        moments.iter().map(|(_, tensor)| tensor.copy()).chain([weight.detach().copy()]).collect()
+    };
+    let before = copies(&optimiser);
+    for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let error = applied.apply(&gradient(wrong), vec!["u7".into()], &mut optimiser).unwrap_err();
+        let Error::NonFinite { update: 3, ids, .. } = error else { panic!("{error}") };
+        assert_eq!(ids, ["u7"]);
+        assert!(before.iter().zip(copies(&optimiser)).all(|(before, now)| before.equal(&now)));
+    }
+    applied.apply(&gradient(0.5), Vec::new(), &mut optimiser).unwrap();
+    assert!(!before.iter().zip(copies(&optimiser)).all(|(before, now)| before.equal(&now)));
 }
 
 #[test]

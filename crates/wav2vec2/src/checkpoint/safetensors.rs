@@ -198,27 +198,35 @@ impl Outgoing {
     }
 }
 
-/// Reads a safetensors file back and demands that it holds these tensors, each with every bit.
-///
-/// # Errors
-/// A file that is unreadable or malformed, or the tensors that are missing or not the same.
-pub fn verify_safetensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    let mapped = Mapped::open(path)?;
+/// Demands that the file at `found` holds these tensors, each with every bit, before it takes the name `path`.
+fn verify(found: &Path, path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    let refuse = |problems| Error::NotWritten { path: path.into(), problems };
+    let mapped = Mapped::open(found).map_err(|error| refuse(vec![error.to_string()]))?;
     let mut problems = Vec::new();
     for (name, tensor) in tensors {
-        let Located { kind, shape, bytes, start } = mapped.locate(name)?;
+        let Located { kind, shape, bytes, start } =
+            mapped.locate(name).map_err(|error| refuse(vec![error.to_string()]))?;
         if kind != tensor.kind() || shape != tensor.size() || bytes != &*Outgoing::new(path, name, tensor)?.data() {
-            problems.push(format!("{name}: what can be read is not what was written"));
+            problems.push(name.clone());
         }
         mapped.forget(start, bytes.len());
     }
-    if problems.is_empty() { Ok(()) } else { Err(Error::Mismatch { path: path.into(), problems }) }
+    if problems.is_empty() { Ok(()) } else { Err(refuse(problems)) }
 }
 
-/// Writes tensors to a safetensors file: to a sibling temporary file, synced, then renamed.
+/// Asks the system to read a file from the disk when it is read next, and not from memory. A hint.
+fn forget(file: &File) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
+}
+
+/// Writes tensors to a safetensors file: to a sibling temporary file, synced, read back and compared bit by bit, then renamed.
 ///
 /// # Errors
-/// A tensor of a type that the format lacks, or a failing file system; the old file then still stands.
+/// A tensor of a type that the format lacks, a failing file system, or a file that is not what was written; the old file then
+/// still stands.
 pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)], metadata: &[(&str, String)]) -> Result<()> {
     let io = |source| Error::Io { path: path.into(), source };
     let views = tensors
@@ -232,8 +240,41 @@ pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)], metadata: &[
     safetensors::serialize_to_file(views, Some(metadata), temporary.path())
         .map_err(|source| Error::Safetensors { path: path.into(), source })?;
     // serialize_to_file renames a file of its own over this one: what is synced must be opened anew.
-    File::open(temporary.path()).and_then(|file| file.sync_all()).map_err(io)?;
+    let file = File::open(temporary.path()).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    forget(&file);
+    verify(temporary.path(), path, tensors)?;
     share(temporary.path()).map_err(io)?;
     temporary.persist(path).map_err(|error| io(error.error))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_a_flipped_bit_never_takes_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let tensors = [1.0f32, 2.0].map(|value| (format!("t{value}"), Tensor::from_slice(&[value; 5])));
+        write_safetensors(&path, &tensors, &[]).unwrap();
+        verify(&path, &path, &tensors).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let header = whole.len() - 2 * 5 * size_of::<f32>();
+        for place in header..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[place] ^= 1;
+            std::fs::write(&path, damaged).unwrap();
+            let error = verify(&path, &path, &tensors).unwrap_err().to_string();
+            let name = if place < header + 5 * size_of::<f32>() { "t1" } else { "t2" };
+            assert!(error.contains("model.safetensors") && error.ends_with(name), "byte {place}: {error}");
+        }
+        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert!(matches!(verify(&path, &path, &tensors), Err(Error::NotWritten { .. })));
+        // What is there is not enough: it has to be all that was written.
+        std::fs::write(&path, &whole).unwrap();
+        let more = [("t3".to_string(), Tensor::from_slice(&[3.0f32]))];
+        assert!(matches!(verify(&path, &path, &more), Err(Error::NotWritten { .. })));
+    }
 }
