@@ -310,6 +310,8 @@ fn an_update_that_takes_long_is_given_up_for_a_stop_and_computed_again_by_a_resu
     while !begun() && Instant::now() < deadline {
         sleep(Duration::from_millis(1));
     }
+    // Into the second update: between the two a stop would be at once.
+    sleep(Duration::from_millis(50));
     signal(&training, "-TERM");
     let stopped = training.wait_with_output().expect("an end");
     let said = String::from_utf8_lossy(&stopped.stderr);

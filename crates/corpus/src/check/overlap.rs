@@ -26,9 +26,9 @@ pub fn overlap(sources: &[Source<'_>], rule: Overlap) -> Vec<Finding> {
     let of = |role| sources.iter().filter(move |source| source.role == role);
     let files = |role| of(role).flat_map(|source| source.utterances).map(|one| one.audio.as_path());
     let copies = copies(files(Role::Test), files(Role::Train));
-    // Train may be of a million utterances, tests are of hundreds: only files of a test's names are looked at.
-    let names: HashSet<&OsStr> =
-        files(Role::Test).chain(copies.values().copied()).filter_map(|file| file.file_name()).collect();
+    // Train may be of a million utterances, tests are of hundreds: only files of a test's names, and copies, are kept.
+    let alike = copies.iter().flat_map(|(copy, original)| [*copy, *original]);
+    let names: HashSet<&OsStr> = files(Role::Test).chain(alike).filter_map(|file| file.file_name()).collect();
     let (mut train, mut folders, mut findings) = (Lists::default(), Folders::with_copies(copies), Findings::default());
     if !names.is_empty() {
         for source in of(Role::Train) {

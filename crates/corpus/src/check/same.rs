@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::{fs, io, iter};
 
@@ -56,50 +57,79 @@ impl<'a> Folders<'a> {
     }
 }
 
-/// Of some files those that are copies, links among them, of one of `of`, whatever their names, and which. Only files of the
-/// same size are read.
+/// Of some files, and of those in `of`, the ones that are copies, links among them, of one before in `of`, whatever their names,
+/// and of which. Only files of the same size and beginning are read whole. What holds no sound is no copy of anything.
 pub(super) fn copies<'a>(
     files: impl Iterator<Item = &'a Path>,
     of: impl Iterator<Item = &'a Path>,
 ) -> HashMap<&'a Path, &'a Path> {
-    // An empty file, or one that is not there, is no copy: others tell what is wrong with it.
-    let size = |path: &Path| fs::metadata(path).ok().filter(|file| file.is_file()).map(|file| file.len());
     let mut by_size: HashMap<u64, Vec<&'a Path>> = HashMap::new();
     for path in files.collect::<HashSet<_>>() {
-        if let Some(size) = size(path).filter(|&size| size > 0) {
+        if let Some(size) = size(path) {
             by_size.entry(size).or_default().push(path);
         }
     }
-    let mut digests: HashMap<u64, HashMap<[u8; 32], Vec<&'a Path>>> = HashMap::new();
     let mut copies = HashMap::new();
     if by_size.is_empty() {
         return copies;
     }
-    // In their order: of several that are alike the first is named.
+    let mut digests = Digests::default();
+    let mut firsts: HashMap<[u8; 32], Option<&'a Path>> = HashMap::new();
     let mut seen = HashSet::new();
     for original in of.filter(|path| seen.insert(*path)) {
-        let Some((size, paths)) = size(original).and_then(|size| by_size.get_key_value(&size)) else { continue };
-        let of_size = digests.entry(*size).or_insert_with(|| {
-            let mut by_digest: HashMap<_, Vec<_>> = HashMap::new();
-            for path in paths {
-                if let Ok(digest) = digest(path) {
-                    by_digest.entry(digest).or_default().push(*path);
-                }
-            }
-            by_digest
-        });
-        let Some(found) = digest(original).ok().and_then(|digest| of_size.get(&digest)) else { continue };
-        for path in found.iter().filter(|path| **path != original) {
-            copies.entry(*path).or_insert(original);
+        let Some(candidates) = size(original).and_then(|size| by_size.get(&size)) else { continue };
+        let same = |path: &&&'a Path| **path != original && digests.are_equal(path, original);
+        let found: Vec<&'a Path> = candidates.iter().filter(same).copied().collect();
+        if found.is_empty() {
+            continue;
+        }
+        let Some(digest) = digests.whole(original) else { continue };
+        // Of several that are alike the first is named.
+        let first = *firsts.entry(digest).or_insert_with(|| holds_sound(original).then_some(original));
+        let Some(first) = first else { continue };
+        for path in found.into_iter().chain([original]).filter(|path| *path != first) {
+            copies.entry(path).or_insert(first);
         }
     }
     copies
 }
 
-fn digest(path: &Path) -> io::Result<[u8; 32]> {
-    let mut digest = Sha256::new();
-    io::copy(&mut fs::File::open(path)?, &mut digest)?;
-    Ok(digest.finalize().into())
+/// Bytes of a file that stands there and holds some.
+fn size(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().filter(|file| file.is_file() && file.len() > 0).map(|file| file.len())
+}
+
+fn holds_sound(path: &Path) -> bool {
+    klang_audio::decode(path).is_ok_and(|decoded| decoded.waveform.samples().iter().any(|&sample| sample != 0.0))
+}
+
+/// SHA-256 of the beginnings of files, and of whole ones, each computed once.
+#[derive(Default)]
+struct Digests<'a>(HashMap<(&'a Path, bool), Option<[u8; 32]>>);
+
+impl<'a> Digests<'a> {
+    /// Bytes of a beginning: the first second or so, which tells recordings of one length apart.
+    const BEGINNING: u64 = 1 << 16;
+
+    fn of(&mut self, path: &'a Path, is_whole: bool) -> Option<[u8; 32]> {
+        let digest = || -> io::Result<[u8; 32]> {
+            let mut digest = Sha256::new();
+            io::copy(&mut fs::File::open(path)?.take(if is_whole { u64::MAX } else { Self::BEGINNING }), &mut digest)?;
+            Ok(digest.finalize().into())
+        };
+        *self.0.entry((path, is_whole)).or_insert_with(|| digest().ok())
+    }
+
+    fn whole(&mut self, path: &'a Path) -> Option<[u8; 32]> {
+        self.of(path, true)
+    }
+
+    fn are_equal(&mut self, one: &'a Path, other: &'a Path) -> bool {
+        [false, true].into_iter().all(|is_whole| {
+            let one = self.of(one, is_whole);
+            one.is_some() && one == self.of(other, is_whole)
+        })
+    }
 }
 
 impl<'a> Known<'a> {

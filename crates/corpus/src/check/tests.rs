@@ -444,6 +444,22 @@ fn neighbouring_parts_of_a_file_are_apart_and_a_training_sees_overlap_without_li
     assert_eq!(refused(&train, &part(0.1, "ben")), [(ERROR, Kind::SharedAudio)]);
     assert_eq!(refused(&train, &part(0.5, "anna")), [(ERROR, Kind::SharedSpeaker)]);
     assert!(seen(&train, &train, Overlap::Allowed).iter().all(|(severity, _)| *severity == WARNING));
+    // What holds no sound is alike everywhere, and no copy.
+    for (name, samples) in [("still", 8000), ("hush", 8000), ("none", 0), ("nothing", 0)] {
+        write(&folder.path().join(format!("{name}.wav")), 16_000, std::iter::repeat_n(0, samples));
+    }
+    let silent = |name: &str, speaker: &str| [Utterance { speaker: Some(speaker.into()), ..utterance(&folder, name) }];
+    assert_eq!(refused(&silent("still", "anna"), &silent("hush", "ben")), []);
+    assert_eq!(refused(&silent("none", "anna"), &silent("nothing", "ben")), []);
+    // Train's own copies are one file: a test's part of either is found.
+    for name in ["first", "second", "third"] {
+        fs::copy(folder.path().join("a.wav"), folder.path().join(format!("{name}.wav"))).unwrap();
+    }
+    let of = |name: &str, [one]: [Utterance; 1]| Utterance { audio: folder.path().join(format!("{name}.wav")), ..one };
+    let both = [of("first", part(0.0, "anna")), of("second", part(0.5, "anna"))];
+    for (offset, name) in [(0.0, "third"), (0.5, "third"), (0.5, "second"), (0.0, "second"), (0.5, "first")] {
+        assert_eq!(refused(&both, &[of(name, part(offset, "ben"))]), [(ERROR, Kind::SharedAudio)], "{offset} {name}");
+    }
     // Under another name, as a copy and as a link: the parts of a file are told apart there, too.
     fs::copy(folder.path().join("a.wav"), folder.path().join("copy.wav")).unwrap();
     std::os::unix::fs::symlink("a.wav", folder.path().join("link.wav")).unwrap();

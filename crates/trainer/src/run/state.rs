@@ -155,16 +155,20 @@ impl SavedState {
         let parameters = parameters.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
         let tensors = [(WEIGHTS, parameters), (OPTIMISER, optimiser.state()?)];
         // A large model's state takes seconds, for which whoever wants a stop waits: both files at once.
-        let mut sums = std::thread::scope(|scope| {
+        let mut sums = std::thread::scope(|scope| -> Result<String> {
             let threads = tensors.map(|(name, tensors): (_, Vec<(String, Tensor)>)| {
                 let path = place(name);
-                scope.spawn(move || -> Result<String> {
+                let save = move || -> Result<String> {
                     write_safetensors(&path, &tensors, &[])?;
                     listed(&path, name)
-                })
+                };
+                let thread = std::thread::Builder::new().name("state".into()).spawn_scoped(scope, save);
+                thread.map_err(|error| Error::no_thread(&error))
             });
+            // Both are waited for, whatever became of one.
             let ended = || Error::Worker("a thread that saves the state ended".into());
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(ended()))).collect::<Result<String>>()
+            let lines = threads.map(|thread| thread?.join().unwrap_or_else(|_| Err(ended())));
+            lines.into_iter().collect()
         })?;
         let text = serde_json::to_string_pretty(progress).map_err(|error| Error::io(run.state())(error.into()))?;
         files::write(&place(PROGRESS), text.as_bytes())?;

@@ -201,6 +201,9 @@ impl Outgoing {
 /// Demands that the file at `found` holds these tensors, each with every bit, before it takes the name `path`.
 fn verify(found: &Path, path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     let refuse = |problems| Error::NotWritten { path: path.into(), problems };
+    // Once as a file: where the disk fails, that is an error, and in a map it would end the process.
+    let read = File::open(found).and_then(|mut file| std::io::copy(&mut file, &mut std::io::sink()));
+    read.map_err(|source| Error::Io { path: path.into(), source })?;
     let mapped = Mapped::open(found).map_err(|error| refuse(vec![error.to_string()]))?;
     let mut problems = Vec::new();
     for (name, tensor) in tensors {
@@ -228,6 +231,16 @@ fn forget(file: &File) {
 /// A tensor of a type that the format lacks, a failing file system, or a file that is not what was written; the old file then
 /// still stands.
 pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)], metadata: &[(&str, String)]) -> Result<()> {
+    write_through(path, tensors, metadata, |_| {})
+}
+
+/// [`write_safetensors`] on a disk that does `between` to the file before it is read back.
+fn write_through(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    metadata: &[(&str, String)],
+    between: impl FnOnce(&Path),
+) -> Result<()> {
     let io = |source| Error::Io { path: path.into(), source };
     let views = tensors
         .iter()
@@ -243,6 +256,7 @@ pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)], metadata: &[
     let file = File::open(temporary.path()).map_err(io)?;
     file.sync_all().map_err(io)?;
     forget(&file);
+    between(temporary.path());
     verify(temporary.path(), path, tensors)?;
     share(temporary.path()).map_err(io)?;
     temporary.persist(path).map_err(|error| io(error.error))?;
@@ -259,17 +273,20 @@ mod tests {
         let path = folder.path().join("model.safetensors");
         let tensors = [1.0f32, 2.0].map(|value| (format!("t{value}"), Tensor::from_slice(&[value; 5])));
         write_safetensors(&path, &tensors, &[]).unwrap();
-        verify(&path, &path, &tensors).unwrap();
         let whole = std::fs::read(&path).unwrap();
         let header = whole.len() - 2 * 5 * size_of::<f32>();
         for place in header..whole.len() {
-            let mut damaged = whole.clone();
-            damaged[place] ^= 1;
-            std::fs::write(&path, damaged).unwrap();
-            let error = verify(&path, &path, &tensors).unwrap_err().to_string();
+            let damages = |file: &Path| {
+                let mut damaged = std::fs::read(file).unwrap();
+                damaged[place] ^= 1;
+                std::fs::write(file, damaged).unwrap();
+            };
+            let error = write_through(&path, &tensors, &[], damages).unwrap_err().to_string();
             let name = if place < header + 5 * size_of::<f32>() { "t1" } else { "t2" };
             assert!(error.contains("model.safetensors") && error.ends_with(name), "byte {place}: {error}");
+            assert!(std::fs::read(&path).unwrap() == whole, "what stood there still stands");
         }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
         std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
         assert!(matches!(verify(&path, &path, &tensors), Err(Error::NotWritten { .. })));
         // What is there is not enough: it has to be all that was written.
