@@ -212,15 +212,6 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Has the system forget what it holds of a file that is on the disk: what is read next comes from there, where the file
-/// system lets it.
-pub(crate) fn forget(path: &Path) -> Result<()> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    // A hint: where it is not taken, what is read comes from memory.
-    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-    Ok(())
-}
-
 /// The SHA-256 of a file, in hexadecimal.
 pub(crate) fn sha256(path: &Path) -> Result<String> {
     let attempt = || {

@@ -83,7 +83,7 @@ pub(super) fn copies<'a>(
         if found.is_empty() {
             continue;
         }
-        let Some(digest) = digests.whole(original) else { continue };
+        let Some(digest) = digests.of(original, true) else { continue };
         // Of several that are alike the first is named.
         let first = *firsts.entry(digest).or_insert_with(|| holds_sound(original).then_some(original));
         let Some(first) = first else { continue };
@@ -108,7 +108,7 @@ fn holds_sound(path: &Path) -> bool {
 struct Digests<'a>(HashMap<(&'a Path, bool), Option<[u8; 32]>>);
 
 impl<'a> Digests<'a> {
-    /// Bytes of a beginning: the first second or so, which tells recordings of one length apart.
+    /// Bytes of a beginning: some seconds of a recording, which tell those of one length apart.
     const BEGINNING: u64 = 1 << 16;
 
     fn of(&mut self, path: &'a Path, is_whole: bool) -> Option<[u8; 32]> {
@@ -118,10 +118,6 @@ impl<'a> Digests<'a> {
             Ok(digest.finalize().into())
         };
         *self.0.entry((path, is_whole)).or_insert_with(|| digest().ok())
-    }
-
-    fn whole(&mut self, path: &'a Path) -> Option<[u8; 32]> {
-        self.of(path, true)
     }
 
     fn are_equal(&mut self, one: &'a Path, other: &'a Path) -> bool {

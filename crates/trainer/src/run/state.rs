@@ -1,9 +1,10 @@
 //! What a resume needs: weights, optimiser, and how far the run is, saved together.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use klang_wav2vec2::checkpoint::{read_safetensors, read_text, write_safetensors};
+use klang_wav2vec2::checkpoint::{forget, read_safetensors, read_text, write_safetensors};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -172,7 +173,7 @@ impl SavedState {
         })?;
         let text = serde_json::to_string_pretty(progress).map_err(|error| Error::io(run.state())(error.into()))?;
         files::write(&place(PROGRESS), text.as_bytes())?;
-        files::forget(&place(PROGRESS))?;
+        forget(&File::open(place(PROGRESS)).map_err(Error::io(place(PROGRESS)))?);
         if read_text(&place(PROGRESS), SMALL_BYTES)? != text {
             let message = format!(
                 "{PROGRESS}: what can be read of a state just saved is not what was written; the state before it still stands. Look after disk and memory"

@@ -24,7 +24,7 @@ use safetensors::Mapped;
 
 pub use fairseq::FairseqModel;
 pub use fit::{Fit, Head};
-pub use safetensors::{read_safetensors, write_safetensors};
+pub use safetensors::{forget, read_safetensors, write_safetensors};
 pub use write::{Own, save_weights};
 
 /// The named tensors of a model, whatever files hold them; nothing but their names and shapes is read yet.

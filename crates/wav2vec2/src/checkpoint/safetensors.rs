@@ -217,8 +217,9 @@ fn verify(found: &Path, path: &Path, tensors: &[(String, Tensor)]) -> Result<()>
     if problems.is_empty() { Ok(()) } else { Err(refuse(problems)) }
 }
 
-/// Asks the system to read a file from the disk when it is read next, and not from memory. A hint.
-fn forget(file: &File) {
+/// Asks the system to read a file that is on the disk from there when it is read next, and not from memory. A hint: where it is
+/// not taken, what is read comes from memory.
+pub fn forget(file: &File) {
     #[cfg(target_os = "linux")]
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
     #[cfg(not(target_os = "linux"))]
