@@ -33,7 +33,13 @@ fn logits(dir: &Dir, model: &str) -> Vec<u8> {
 
 #[test]
 fn the_folder_is_a_stock_model_that_computes_the_same() {
-    let dir = with_kl_norm("weight: 0.01");
+    for norm in ["weight: 0.01", "weight: 0.01, mean: scale, log_sigma: channel"] {
+        is_a_stock_model_that_computes_the_same(norm);
+    }
+}
+
+fn is_a_stock_model_that_computes_the_same(norm: &str) {
+    let dir = with_kl_norm(norm);
     dir.klang(["export", "run", "out"]).succeeds().prints(&["out"]);
     let expected = [
         "README.md",
@@ -45,7 +51,9 @@ fn the_folder_is_a_stock_model_that_computes_the_same() {
         "vocab.json",
     ];
     assert_eq!(dir.names("out"), expected);
-    assert!(names(&dir, "run/best/model.safetensors").iter().any(|name| name.contains("kl_norm")));
+    let own = names(&dir, "run/best/model.safetensors");
+    let part = |part: &str| own.iter().any(|name| name.ends_with(&format!(".kl_norm.{part}")));
+    assert!(part("w") && part("b") != norm.contains("scale") && part("a") != norm.contains("channel"), "{own:?}");
     assert!(!names(&dir, "out/model.safetensors").iter().any(|name| name.contains("kl_norm")));
     let config = dir.json("out/config.json");
     assert_eq!((&config["klang_norm"], &config["model_type"]), (&Value::Null, &Value::from("wav2vec2")));

@@ -49,8 +49,8 @@ pub use masking::Spans;
 pub use model::{EncoderOutput, Features, Pass, Stages, TrainingPass, Wav2Vec2};
 pub use noise::{Noise, dropout};
 pub use norm::{
-    Every, KlNorm, KlNormConfig, Layers, LogSigma, Moments, Norm, NormConfig, Normed, PlainNorm, PlainNormConfig, Site,
-    Standardiser, Statistics, divergence as gaussian_divergence,
+    Every, KlNorm, KlNormConfig, Layers, LogSigma, Mean, Moments, Norm, NormConfig, Normed, PlainNorm, PlainNormConfig,
+    Site, Standardiser, Statistics, divergence as gaussian_divergence,
 };
 pub use parameters::{Path, Store};
 pub use pretraining::{

@@ -1,6 +1,6 @@
 //! A recipe's normalisation, and its part of the loss.
 
-use klang_wav2vec2::{KlNormConfig, Layers, LogSigma, NormConfig, PlainNormConfig, Site, Statistics};
+use klang_wav2vec2::{KlNormConfig, Layers, LogSigma, Mean, NormConfig, PlainNormConfig, Site, Statistics};
 use serde::{Deserialize, Serialize};
 
 use crate::model::is_of_posterior;
@@ -41,6 +41,8 @@ pub struct NormRecipe {
     /// KL-Norm: over what mean and variance are taken. Over anything but a frame's channels (`layer`), the model cannot be
     /// exported as a stock one.
     pub statistics: Statistics,
+    /// KL-Norm: whether μ has an offset b of its own, beside β, which costs no KL.
+    pub mean: Mean,
     /// KL-Norm: what log σ depends on.
     pub log_sigma: LogSigma,
     /// KL-Norm: inner width of a low-rank term of the mean; 0 for none. With one, the model cannot be exported as a stock one.
@@ -73,6 +75,7 @@ impl Default for NormRecipe {
             groups: kl.groups,
             momentum: kl.momentum,
             statistics: kl.statistics,
+            mean: kl.mean,
             log_sigma: kl.log_sigma,
             rank: kl.rank,
             sigma_rank: kl.sigma_rank,
@@ -101,6 +104,7 @@ impl NormRecipe {
                 sites,
                 layers: self.layers.clone(),
                 statistics: self.statistics,
+                mean: self.mean,
                 log_sigma: self.log_sigma,
                 groups: self.groups,
                 momentum: self.momentum,

@@ -45,12 +45,12 @@ fn stock(parameters: &[(String, Tensor)], config: &ModelConfig, own: Own) -> Res
                 keep(&mut tensors);
             }
             let of = |part: &str| by_name.get(format!("{norm}.{part}").as_str()).copied();
-            let parts = (part, site_of(norm), of("beta"), of("w"), of("b"));
+            let parts = (part, site_of(norm), of("beta"), of("w"));
             // What is no LayerNorm must not look like one: whoever knows no other norm then finds nothing there.
-            if let ("gamma", Some(site), Some(beta), Some(w), Some(b)) = parts
+            if let ("gamma", Some(site), Some(beta), Some(w)) = parts
                 && config.norm.folds().is_ok()
             {
-                let folded = fold(tensor, beta, w, b)?;
+                let folded = fold(tensor, beta, w, of("b"))?;
                 tensors.push((format!("{site}.weight"), folded.weight));
                 tensors.push((format!("{site}.bias"), folded.bias));
             }

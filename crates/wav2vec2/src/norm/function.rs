@@ -23,13 +23,12 @@ impl KlNorm {
     /// [`KlNorm::forward_noisy`] without a low-rank term.
     pub(super) fn forward_function(&self, hidden: &Tensor, frames: &Frames, noise: &Noise) -> Result<Normed> {
         let (kept, output, rate) = tch::no_grad(|| Kept::forward(self, hidden, frames, noise.branch()))?;
-        let mut inputs = vec![hidden, &self.gamma, &self.beta, &self.w, &self.b, &self.s];
-        inputs.extend(&self.a);
-        let affine = self.a.is_some();
+        let mut inputs = vec![hidden, &self.gamma, &self.beta, &self.w, &self.s];
+        inputs.extend(self.b.iter().chain(&self.a));
+        let present = [true, true, true, true, true, self.b.is_some(), self.a.is_some()];
         let [hidden, rate] = function(&inputs, [output, rate], move |arriving| {
-            let mut gradients = kept.backward(&arriving)?;
-            gradients.truncate(if affine { 7 } else { 6 });
-            Ok(gradients.into_iter().map(Some).collect())
+            let gradients = kept.backward(&arriving)?.into_iter().zip(present);
+            Ok(gradients.filter_map(|(gradient, present)| present.then_some(Some(gradient))).collect())
         })
         .map_err(tch::TchError::from)?;
         Ok(Normed { hidden, rate: Some(rate), moments: None })
@@ -37,12 +36,16 @@ impl KlNorm {
 
     fn plain(&self) -> Result<fused::Parameters> {
         let values = |tensor: &Tensor| Ok::<_, crate::error::Error>(Vec::<f32>::try_from(tensor)?);
+        let or_zeros = |tensor: &Option<Tensor>| match tensor {
+            Some(tensor) => values(tensor),
+            None => Ok(vec![0.0; self.s.numel()]),
+        };
         Ok(fused::Parameters {
             gamma: values(&self.gamma)?,
             beta: values(&self.beta)?,
             w: values(&self.w)?,
-            b: values(&self.b)?,
-            a: self.a.as_ref().map_or_else(|| Ok(vec![0.0; self.s.numel()]), values)?,
+            b: or_zeros(&self.b)?,
+            a: or_zeros(&self.a)?,
             s: values(&self.s)?,
         })
     }
@@ -77,7 +80,7 @@ impl Kept {
         Ok((Kept::Frames { site, hidden: hidden.f_detach()?, moments }, output, rate))
     }
 
-    /// By h, γ, β, w, b, s, a.
+    /// By h, γ, β, w, s, b, a.
     fn backward(&self, arriving: &Arriving) -> Result<Vec<Tensor>> {
         let [by_output, by_rate] = arriving.gradients.as_slice() else { return Ok(Vec::new()) };
         let (site, hidden, moments) = match self {
@@ -92,7 +95,7 @@ impl Kept {
         let (given, arrives) = (floats(&values)?, by_output.as_ref().map(floats).transpose()?);
         let (by_hidden, Slopes { gamma, beta, w, b, a, s }) =
             filled(&values, |into| site.backward(given, moments, arrives, &by_rate, into, threads()))?;
-        let slopes = [gamma, beta, w, b, s, a].into_iter().map(|slopes| Ok(Tensor::f_from_slice(&slopes)?));
+        let slopes = [gamma, beta, w, s, b, a].into_iter().map(|slopes| Ok(Tensor::f_from_slice(&slopes)?));
         std::iter::once(Ok(by_hidden.f_to_kind(hidden.kind())?)).chain(slopes).collect()
     }
 }
@@ -104,7 +107,7 @@ fn threads() -> usize {
 
 /// The same in operations on tensors.
 struct Tensors {
-    norm: [Tensor; 5], // γ, w, b, a, s; a is zero where log σ does not follow the input
+    norm: [Tensor; 5], // γ, w, b, a, s; zero where there is no b or a
     hidden: Tensor,
     mean: Tensor,  // (batch, frame, 1)
     scale: Tensor, // (batch, frame, 1)
@@ -117,13 +120,14 @@ impl Tensors {
         let values = frames.zero_padding(hidden.f_to_kind(Kind::Float)?)?;
         let shape = norm.gamma.size();
         let (_, mean, scale) = values.f_native_layer_norm(shape, None::<&Tensor>, None::<&Tensor>, norm.epsilon())?;
-        let a = match &norm.a {
-            Some(a) => a.f_detach()?,
-            None => norm.s.f_zeros_like()?,
+        let or_zeros = |tensor: &Option<Tensor>| match tensor {
+            Some(tensor) => tensor.f_detach(),
+            None => norm.s.f_zeros_like(),
         };
-        let [gamma, w, b, s] = [&norm.gamma, &norm.w, &norm.b, &norm.s].map(Tensor::f_detach);
+        let [gamma, w, s] = [&norm.gamma, &norm.w, &norm.s].map(Tensor::f_detach);
+        let [b, a] = [&norm.b, &norm.a].map(or_zeros);
         let tensors = Tensors {
-            norm: [gamma?, w?, b?, a, s?],
+            norm: [gamma?, w?, b?, a?, s?],
             hidden: hidden.f_detach()?,
             mean,
             scale,
@@ -178,8 +182,8 @@ impl Tensors {
             sum(by_output.f_mul(&sample)?)?,
             sum(by_output)?,
             sum(by_mean.f_mul(&standard)?)?,
-            sum(by_mean)?,
             sum(by_log.shallow_clone())?,
+            sum(by_mean)?,
             sum(by_log.f_mul(&standard)?)?,
         ])
     }
@@ -198,7 +202,7 @@ struct Sampled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::norm::{KlNormConfig, LogSigma};
+    use crate::norm::{KlNormConfig, LogSigma, Mean};
     use crate::parameters::Store;
 
     struct Fixture {
@@ -255,20 +259,25 @@ mod tests {
 
     #[test]
     fn frame_by_frame_is_what_operations_on_tensors_give() {
-        let kinds = [(LogSigma::Affine, true), (LogSigma::Channel, true), (LogSigma::Affine, false)];
-        for (log_sigma, noise) in kinds {
-            let config = KlNormConfig { log_sigma, noise, ..KlNormConfig::default() };
+        let kinds = [
+            (Mean::Affine, LogSigma::Affine, true),
+            (Mean::Affine, LogSigma::Channel, true),
+            (Mean::Affine, LogSigma::Affine, false),
+            (Mean::Scale, LogSigma::Channel, true),
+        ];
+        for (mean, log_sigma, noise) in kinds {
+            let config = KlNormConfig { mean, log_sigma, noise, ..KlNormConfig::default() };
             let Fixture { norm, hidden, frames, arriving } = fixture_of(config);
             let branch = Noise::new(7, Device::Cpu).branch();
             tch::no_grad(|| {
                 let (kept, output, rate) = Kept::forward(&norm, &hidden, &frames, branch).unwrap();
                 let (tensors, exact, exact_rate) = Tensors::forward(&norm, &hidden, &frames, branch).unwrap();
                 let exact = frames.zero_padding(exact).unwrap();
-                assert!(off(&output, &exact) < FRAME, "{log_sigma:?}: {}", off(&output, &exact));
+                assert!(off(&output, &exact) < FRAME, "{mean:?}, {log_sigma:?}: {}", off(&output, &exact));
                 // The two frames in which ε counts, alone: others would drown them.
                 for frame in [7, 9] {
                     let alone = |tensor: &Tensor| tensor.get(0).get(frame);
-                    assert!(off(&alone(&output), &alone(&exact)) < FRAME, "{log_sigma:?}, frame {frame}");
+                    assert!(off(&alone(&output), &alone(&exact)) < FRAME, "{mean:?}, {log_sigma:?}, frame {frame}");
                 }
                 assert!(off(&rate, &exact_rate) < SUM);
                 let tensors = Kept::Tensors(tensors);
@@ -282,7 +291,11 @@ mod tests {
                     let exact = gradients(&tensors, &arriving);
                     for (place, (given, exact)) in gradients(&kept, &arriving).iter().zip(&exact).enumerate() {
                         let bound = if place == 0 { FRAME } else { SUM };
-                        assert!(off(given, exact) < bound, "{log_sigma:?}, gradient {place}: {}", off(given, exact));
+                        assert!(
+                            off(given, exact) < bound,
+                            "{mean:?}, {log_sigma:?}, gradient {place}: {}",
+                            off(given, exact)
+                        );
                     }
                 }
             });

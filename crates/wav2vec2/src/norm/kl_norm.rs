@@ -4,7 +4,7 @@
 //! idea; the equations are klang's:
 //!
 //! 1. x̂ = (h − m) / √(v + ε), with m, v over the channels of a frame, or other [`Statistics`];
-//! 2. u | x̂ ~ N(μ, diag σ²), μ = w ⊙ x̂ + b, log σ = a ⊙ x̂ + s;
+//! 2. u | x̂ ~ N(μ, diag σ²), μ = w ⊙ x̂ + b, log σ = a ⊙ x̂ + s; b and a may be left out;
 //! 3. r(u) = N(0, I); KL per channel = ½ (μ² + σ² − 1) − log σ, in nats;
 //! 4. z = γ ⊙ u + β, with u = μ + σ ⊙ ε in training and u = μ in evaluation.
 //!
@@ -23,6 +23,16 @@ use crate::error::Result;
 use crate::frames::Frames;
 use crate::noise::Noise;
 use crate::parameters::Path;
+
+/// What μ is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mean {
+    /// μ = w ⊙ x̂. β shifts z as b would, but costs no KL and learns at the model's own rate.
+    Scale,
+    /// μ = w ⊙ x̂ + b.
+    Affine,
+}
 
 /// What log σ depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +54,8 @@ pub struct KlNormConfig {
     pub layers: Layers,
     /// Over what mean and variance are taken.
     pub statistics: Statistics,
+    /// What μ is.
+    pub mean: Mean,
     /// What log σ depends on.
     pub log_sigma: LogSigma,
     /// `group`: groups of channels; divides the width.
@@ -66,6 +78,7 @@ impl Default for KlNormConfig {
             sites: [Site::Attention, Site::FeedForward].into(),
             layers: Layers::ALL,
             statistics: Statistics::Layer,
+            mean: Mean::Affine,
             log_sigma: LogSigma::Affine,
             groups: 16,
             momentum: 0.1,
@@ -83,14 +96,14 @@ impl KlNormConfig {
     }
 }
 
-/// KL-Norm at one site. Parameters: `gamma`, `beta`, `w`, `b`, `s` and, with an affine log σ, `a`, each (channel); with a
-/// low-rank mean `u` (channel, rank) and `v` (rank, channel), with a low-rank log σ `sigma_u` and `sigma_v`. All fp32.
+/// KL-Norm at one site. Parameters: `gamma`, `beta`, `w`, `s` and, with an affine μ, `b`, with an affine log σ, `a`, each
+/// (channel); with a low-rank mean `u` (channel, rank) and `v` (rank, channel), with a low-rank log σ `sigma_u` and `sigma_v`. All fp32.
 #[derive(Debug)]
 pub struct KlNorm {
     pub(super) gamma: Tensor,
     pub(super) beta: Tensor,
     pub(super) w: Tensor,
-    pub(super) b: Tensor,
+    pub(super) b: Option<Tensor>,
     pub(super) a: Option<Tensor>,
     pub(super) s: Tensor,
     pub(super) noise: bool,
@@ -135,7 +148,10 @@ impl KlNorm {
             gamma: channel("gamma")?,
             beta: channel("beta")?,
             w: channel("w")?,
-            b: channel("b")?,
+            b: match config.mean {
+                Mean::Scale => None,
+                Mean::Affine => Some(channel("b")?),
+            },
             a: match config.log_sigma {
                 LogSigma::Channel => None,
                 LogSigma::Affine => Some(channel("a")?),
@@ -196,7 +212,11 @@ impl KlNorm {
                 None => Ok(term),
             }
         };
-        let mean = plus(self.b.f_addcmul(&self.w, &standard)?, &self.low_rank)?; // μ (batch, frame, channel)
+        let mean = match &self.b {
+            Some(b) => b.f_addcmul(&self.w, &standard)?,
+            None => self.w.f_mul(&standard)?,
+        };
+        let mean = plus(mean, &self.low_rank)?; // μ (batch, frame, channel)
         let log_sigma = match &self.a {
             Some(a) => self.s.f_addcmul(a, &standard)?, // (batch, frame, channel)
             None => self.s.shallow_clone(),             // (channel)
@@ -225,7 +245,7 @@ impl KlNorm {
     /// # Errors
     /// When libtorch cannot allocate them.
     pub fn fold(&self) -> Result<Folded> {
-        fold(&self.gamma, &self.beta, &self.w, &self.b)
+        fold(&self.gamma, &self.beta, &self.w, self.b.as_ref())
     }
 }
 
@@ -239,8 +259,12 @@ pub struct Folded {
 }
 
 /// Folds KL-Norm's mean into γ and β.
-pub(crate) fn fold(gamma: &Tensor, beta: &Tensor, w: &Tensor, b: &Tensor) -> Result<Folded> {
-    Ok(Folded { weight: gamma.f_mul(w)?, bias: beta.f_addcmul(gamma, b)? })
+pub(crate) fn fold(gamma: &Tensor, beta: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Folded> {
+    let bias = match b {
+        Some(b) => beta.f_addcmul(gamma, b)?,
+        None => beta.shallow_clone(),
+    };
+    Ok(Folded { weight: gamma.f_mul(w)?, bias })
 }
 
 /// KL(N(μ, σ²) ‖ N(0, 1)) of each number, in nats: ½ (μ² + σ² − 1) − log σ.
@@ -259,7 +283,10 @@ mod tests {
     use tch::Device;
 
     fn norm(store: &Store, log_sigma: LogSigma, channels: i64) -> KlNorm {
-        let config = KlNormConfig { log_sigma, ..KlNormConfig::default() };
+        norm_of(store, KlNormConfig { log_sigma, ..KlNormConfig::default() }, channels)
+    }
+
+    fn norm_of(store: &Store, config: KlNormConfig, channels: i64) -> KlNorm {
         let norm = KlNorm::new(&store.root(), &config, channels, 1e-5).unwrap();
         let noise = Noise::new(3, Device::Cpu);
         tch::no_grad(|| {
@@ -292,14 +319,18 @@ mod tests {
 
     #[test]
     fn folding_equals_the_mean_written_out() {
-        let store = Store::new(Device::Cpu);
-        let norm = norm(&store, LogSigma::Affine, 8);
-        let hidden = Tensor::randn([2, 5, 8], (Kind::Float, Device::Cpu)) * 3.0 + 1.0;
-        let standard = hidden.layer_norm([8], None::<&Tensor>, None, 1e-5, false);
-        let written_out = &norm.gamma * (&norm.w * &standard + &norm.b) + &norm.beta;
-        let difference = (norm.forward_mean(&hidden, &all_valid(&hidden)).unwrap() - &written_out).abs().max();
-        // Values below 4 in magnitude, three roundings more on one side: 4 × 3 × 2⁻²⁴ < 1e-6.
-        assert!(f64::try_from(difference).unwrap() < 1e-6);
+        for mean in [Mean::Affine, Mean::Scale] {
+            let store = Store::new(Device::Cpu);
+            let norm = norm_of(&store, KlNormConfig { mean, ..KlNormConfig::default() }, 8);
+            let hidden = Tensor::randn([2, 5, 8], (Kind::Float, Device::Cpu)) * 3.0 + 1.0;
+            let standard = hidden.layer_norm([8], None::<&Tensor>, None, 1e-5, false);
+            let b = norm.b.as_ref().map_or_else(|| norm.w.zeros_like(), Tensor::shallow_clone);
+            assert_eq!(norm.b.is_some(), mean == Mean::Affine);
+            let written_out = &norm.gamma * (&norm.w * &standard + b) + &norm.beta;
+            let difference = (norm.forward_mean(&hidden, &all_valid(&hidden)).unwrap() - &written_out).abs().max();
+            // Values below 4 in magnitude, three roundings more on one side: 4 × 3 × 2⁻²⁴ < 1e-6.
+            assert!(f64::try_from(difference).unwrap() < 1e-6);
+        }
     }
 
     #[test]
@@ -308,7 +339,7 @@ mod tests {
         let norm = norm(&store, LogSigma::Affine, 16);
         tch::no_grad(|| {
             let _ = norm.w.shallow_clone().fill_(1.0);
-            let _ = norm.b.shallow_clone().fill_(0.0);
+            let _ = norm.b.as_ref().unwrap().shallow_clone().fill_(0.0);
         });
         let hidden = Tensor::randn([2, 7, 16], (Kind::Float, Device::Cpu));
         let layer_norm = hidden.layer_norm([16], Some(&norm.gamma), Some(&norm.beta), 1e-5, true);
@@ -335,9 +366,14 @@ mod tests {
 
     #[test]
     fn the_function_is_written_out_with_the_same_gradients() {
-        for log_sigma in [LogSigma::Affine, LogSigma::Channel] {
+        for (mean, log_sigma) in [
+            (Mean::Affine, LogSigma::Affine),
+            (Mean::Affine, LogSigma::Channel),
+            (Mean::Scale, LogSigma::Affine),
+            (Mean::Scale, LogSigma::Channel),
+        ] {
             let store = Store::new(Device::Cpu);
-            let norm = norm(&store, log_sigma, 12);
+            let norm = norm_of(&store, KlNormConfig { mean, log_sigma, ..KlNormConfig::default() }, 12);
             let hidden = Tensor::randn([2, 40, 12], (Kind::Float, Device::Cpu)).set_requires_grad(true);
             let frames = Frames::new(vec![40, 25], 40, Device::Cpu).unwrap();
             let direction = frames.zero_padding(Tensor::randn([2, 40, 12], (Kind::Float, Device::Cpu))).unwrap();
@@ -359,7 +395,7 @@ mod tests {
                     let off = (given - exact).norm().double_value(&[]) / (exact.norm().double_value(&[]) + 1e-30);
                     // A dozen roundings on either side and an exponential to 2⁻²², in sums of 65 frames in another order,
                     // whose terms cancel by less than 8: 8 × (24 × 2⁻²⁴ + 2⁻²² + 65 × 2⁻²⁴) = 4.5e-5.
-                    assert!(off < 4.5e-5, "{log_sigma:?}, {z} z, {rate} rate, number {place}: {off}");
+                    assert!(off < 4.5e-5, "{mean:?}, {log_sigma:?}, {z} z, {rate} rate, number {place}: {off}");
                 }
             }
         }

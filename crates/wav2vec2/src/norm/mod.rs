@@ -18,7 +18,7 @@ use crate::noise::Noise;
 use crate::parameters::Path;
 
 pub(crate) use kl_norm::fold;
-pub use kl_norm::{KlNorm, KlNormConfig, LogSigma, divergence};
+pub use kl_norm::{KlNorm, KlNormConfig, LogSigma, Mean, divergence};
 pub use layer_norm::LayerNorm;
 pub use plain::{PlainNorm, PlainNormConfig};
 pub use statistics::{Moments, Standardiser, Statistics};
@@ -160,11 +160,24 @@ impl NormConfig {
     }
 
     /// Checks that what a model learnt under this normalisation is not read under another whose parameters have the same
-    /// names: γ and β over other statistics are another network.
+    /// names: γ and β over other statistics, or with another part in μ, are another network.
     ///
     /// # Errors
     /// The key that must stay.
     pub fn check_kept(&self, next: &NormConfig) -> Result<()> {
+        if let (NormConfig::KlNorm(was), NormConfig::KlNorm(is)) = (self, next)
+            && was.mean != is.mean
+        {
+            let name = |mean| match mean {
+                Mean::Scale => "scale",
+                Mean::Affine => "affine",
+            };
+            let allowed = format!(
+                "{}, which the model to start from was learnt with; or start from what `klang export` makes of it",
+                name(was.mean)
+            );
+            return refuse("model.norm.mean", name(is.mean), &allowed);
+        }
         let (Some(was), Some(is)) = (self.statistics(), next.statistics()) else { return Ok(()) };
         let same_names = matches!(self, NormConfig::KlNorm(_)) == matches!(next, NormConfig::KlNorm(_));
         if self.folds().is_ok() || !same_names || was == is {
@@ -324,11 +337,14 @@ mod tests {
     fn what_was_learnt_over_other_statistics_is_not_read_silently() {
         let plain = PlainNormConfig::default;
         let kl = |statistics| NormConfig::KlNorm(KlNormConfig { statistics, ..KlNormConfig::default() });
+        let scale = || NormConfig::KlNorm(KlNormConfig { mean: Mean::Scale, ..KlNormConfig::default() });
         let groups = |groups| NormConfig::GroupNorm(PlainNormConfig { groups, ..plain() });
         let refused = [
             (NormConfig::RmsNorm(plain()), NormConfig::InstanceNorm(plain()), "statistics rms"),
             (groups(4), groups(8), "statistics group, 4 groups"),
             (kl(Statistics::Instance), kl(Statistics::Layer), "statistics instance"),
+            (kl(Statistics::Layer), scale(), "affine"),
+            (scale(), kl(Statistics::Layer), "scale"),
         ];
         for (was, is, said) in refused {
             let message = was.check_kept(&is).unwrap_err().to_string();
