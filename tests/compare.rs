@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{Dir, recipe};
+use crate::harness::{Dir, recipe, signal, signal_group, timeless, wait_until};
 
 const EXPERIMENT: &str = "about: a test
 recipe: recipe.yaml
@@ -94,6 +94,66 @@ fn one_broken_run_loses_nothing_else_and_the_same_command_goes_on() {
     dir.klang(command).succeeds();
     assert_eq!(results(&dir, "out")["scores"].as_array().map(Vec::len), Some(3));
     assert!(dir.bytes("out/runs/plain.seed-1/best/model.safetensors") == weights);
+}
+
+#[test]
+fn a_stop_reaches_every_run_once_and_the_same_command_goes_on() {
+    let dir = dir();
+    let text = EXPERIMENT.replace("budgets: [0.03, all]\n", "set: {train.updates: 200, train.evaluate_every: 200}\n");
+    dir.write("experiment.yaml", text.replace("conditions: {noisy: {noise_db: 5}}\n", ""));
+    let command =
+        |out: &'static str| dir.klang(["compare", "experiment.yaml", "--out", out, "--jobs", "2", "--threads", "2"]);
+    command("whole").succeeds();
+    let stopped = command("out").in_group().start_listened();
+    wait_until("KL-Norm's run has begun", || {
+        let metrics = fs::read_to_string(dir.path("out/runs/kl.seed-1/metrics.jsonl")).unwrap_or_default();
+        metrics.contains("\"kind\":\"train\"")
+    });
+    // The trainings hear it twice: from the group, and from compare.
+    signal_group(&stopped, "-INT");
+    let stopped = stopped.wait_with_output().expect("an end");
+    let said = String::from_utf8_lossy(&stopped.stderr);
+    assert_eq!(stopped.status.code(), Some(1), "{said}");
+    assert!(said.contains("of 6 runs done; the same command goes on from there"), "{said}");
+    let log = dir.text("out/runs/kl.seed-1.log");
+    assert!(log.contains("stopped after update"), "{log}");
+    assert!(!dir.path("out/report.html").exists() && !dir.path("out/runs/mixed.seed-2").exists());
+    // One that reaches compare alone is passed on.
+    let stopped = command("out").start_listened();
+    wait_until("another run has begun", || dir.path("out/runs/mixed.seed-1/metrics.jsonl").exists());
+    signal(&stopped, "-TERM");
+    let stopped = stopped.wait_with_output().expect("an end");
+    let said = String::from_utf8_lossy(&stopped.stderr);
+    assert_eq!(stopped.status.code(), Some(1), "{said}");
+    assert!(said.contains("of 6 runs done; the same command goes on from there"), "{said}");
+    command("out").succeeds();
+    for run in ["plain.seed-1", "kl.seed-1", "mixed.seed-2"] {
+        let [whole, stopped] = ["whole", "out"].map(|out| format!("{out}/runs/{run}"));
+        let weights = |run: &str| dir.bytes(&format!("{run}/best/model.safetensors"));
+        assert!(weights(&whole) == weights(&stopped), "the weights of {run} differ");
+        assert_eq!(timeless(&dir, &whole), timeless(&dir, &stopped));
+    }
+}
+
+#[test]
+fn a_stop_before_the_first_update_breaks_no_run() {
+    let dir = dir();
+    let text =
+        EXPERIMENT.replace("budgets: [0.03, all]\n", "search: {tries: 1}\n").replace("seeds: [1, 2]", "seeds: [1]");
+    dir.write("experiment.yaml", text.replace("conditions: {noisy: {noise_db: 5}}\n", ""));
+    let command = ["compare", "experiment.yaml", "--out", "out", "--jobs", "3", "--threads", "3"];
+    let stopped = dir.klang(command).in_group().start_listened();
+    // All tries at once, none of which listens to signals yet.
+    wait_until("a try has begun", || {
+        let logs = ["plain", "kl", "mixed"].map(|arm| dir.path(&format!("out/runs/{arm}.try-1.log")));
+        logs.iter().all(|log| log.exists())
+    });
+    signal_group(&stopped, "-INT");
+    let stopped = stopped.wait_with_output().expect("an end");
+    let said = String::from_utf8_lossy(&stopped.stderr);
+    assert_eq!(stopped.status.code(), Some(1), "{said}");
+    assert!(said.contains("0 of 6 runs done; the same command goes on") && !said.contains("broke"), "{said}");
+    dir.klang(command).succeeds();
 }
 
 #[test]

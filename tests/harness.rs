@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -248,6 +249,12 @@ impl TestCommand {
         finished
     }
 
+    /// Has it lead a process group of its own, as a shell has each command.
+    pub fn in_group(mut self) -> TestCommand {
+        self.command.process_group(0);
+        self
+    }
+
     /// Starts it, with what it says on stderr kept for who waits for its end.
     pub fn start_listened(mut self) -> Child {
         self.command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("klang runs")
@@ -259,14 +266,35 @@ impl TestCommand {
     }
 }
 
+/// Sends a signal, such as `-TERM`, to a process.
+pub fn signal(process: &Child, name: &str) {
+    kill(name, &process.id().to_string());
+}
+
+/// Sends a signal to a process that leads a group ([`TestCommand::in_group`]), and to all others of it, as Ctrl-C does.
+pub fn signal_group(process: &Child, name: &str) {
+    kill(name, &format!("-{}", process.id()));
+}
+
+fn kill(name: &str, whom: &str) {
+    let status = Command::new("kill").args([name, "--", whom]).status().expect("kill");
+    assert!(status.success());
+}
+
+/// Waits until something is so.
+pub fn wait_until(what: &str, so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(600);
+    while !so() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        sleep(Duration::from_millis(1));
+    }
+}
+
 /// Starts a training and kills it, without warning, once it has saved a state.
 pub fn start_and_kill(dir: &Dir, command: &str, run: &str) -> u64 {
     let mut training = dir.klang([command, "recipe.yaml", "--run", run]).start();
     let state = dir.path(run).join("state/progress.json");
-    let deadline = Instant::now() + Duration::from_secs(600);
-    while !state.exists() && Instant::now() < deadline {
-        sleep(Duration::from_millis(1));
-    }
+    wait_until("a state is saved", || state.exists());
     training.kill().expect("SIGKILL");
     let status = training.wait().expect("an end");
     assert!(!status.success(), "the training ended before it could be stopped: {status}");

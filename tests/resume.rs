@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Dir, recipe, start_and_kill, timeless};
+use crate::harness::{Dir, recipe, signal, start_and_kill, timeless, wait_until};
 
 pub const UPDATES: u64 = 50;
 
@@ -126,10 +126,7 @@ fn a_run_goes_on_with_its_own_masks_and_noise_on_another_number_of_cores() {
     };
     train("2", "whole", &[]).succeeds().says(&["2 threads"]);
     let mut training = train("2", "moved", &[]).start();
-    let deadline = Instant::now() + Duration::from_secs(600);
-    while !dir.path("moved/state/progress.json").exists() && Instant::now() < deadline {
-        sleep(Duration::from_millis(1));
-    }
+    wait_until("a state is saved", || dir.path("moved/state/progress.json").exists());
     training.kill().expect("SIGKILL");
     assert!(!training.wait().expect("an end").success(), "it ended before it could be stopped");
     train("1", "moved", &["--resume"]).succeeds().says(&["threads 2, now 1"]);
@@ -157,6 +154,15 @@ fn a_run_is_not_resumed_with_another_recipe() {
     let refused = dir.klang(other).refused_with(2);
     refused.says(&["run folder run", "- learning_rate: 0.001", "+ learning_rate: 0.002", "--run DIR"]);
     assert!(!refused.stderr.contains("updates:"), "only what differs is listed\n{refused}");
+    // A run of a klang that did not know a key has its default.
+    let resolved = dir.text("run/recipe.yaml");
+    let older = resolved.replace("    mean: affine\n", "");
+    assert_ne!(resolved, older);
+    dir.write("run/recipe.yaml", older);
+    dir.klang(["train", "recipe.yaml", "--run", "run", "--resume"]).succeeds();
+    dir.klang(["train", "recipe.yaml", "--run", "run", "--resume", "--set", "model.norm.mean=scale"])
+        .refused_with(2)
+        .says(&["- mean: affine", "+ mean: scale"]);
 }
 
 #[test]
@@ -229,13 +235,6 @@ fn a_damaged_state_is_named_and_nothing_panics() {
     }
 }
 
-/// Sends a signal.
-fn signal(training: &std::process::Child, name: &str) {
-    let id = training.id().to_string();
-    let status = std::process::Command::new("kill").args([name, &id]).status().expect("kill");
-    assert!(status.success());
-}
-
 #[test]
 fn a_stop_is_saved_wherever_it_comes_and_a_resumed_run_is_the_same() {
     let dir = Dir::with_recipe(1);
@@ -301,18 +300,28 @@ fn an_update_that_takes_long_is_given_up_for_a_stop_and_computed_again_by_a_resu
         dir.klang(arguments.collect::<Vec<_>>())
     };
     train("whole", &[]).succeeds();
-    let training = train("stopped", &[]).start_listened();
-    let deadline = Instant::now() + Duration::from_secs(600);
-    let begun = || {
-        let metrics = fs::read_to_string(dir.path("stopped/metrics.jsonl")).unwrap_or_default();
-        metrics.contains("\"kind\":\"train\"")
+    let in_second_update = |run: &'static str| {
+        let training = train(run, &[]).start_listened();
+        wait_until("an update is done", || {
+            let metrics = fs::read_to_string(dir.path(&format!("{run}/metrics.jsonl"))).unwrap_or_default();
+            metrics.contains("\"kind\":\"train\"")
+        });
+        // Between the two a stop would be at once.
+        sleep(Duration::from_millis(50));
+        signal(&training, "-TERM");
+        training
     };
-    while !begun() && Instant::now() < deadline {
-        sleep(Duration::from_millis(1));
-    }
-    // Into the second update: between the two a stop would be at once.
-    sleep(Duration::from_millis(50));
-    signal(&training, "-TERM");
+    // A second signal ends it at once; within a second of the first it counts as the same.
+    let impatient = in_second_update("impatient");
+    signal(&impatient, "-TERM");
+    sleep(Duration::from_millis(1100));
+    signal(&impatient, "-TERM");
+    let ended = impatient.wait_with_output().expect("an end");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(!said.contains("stopped after update"), "{said}");
+
+    let training = in_second_update("stopped");
     let stopped = training.wait_with_output().expect("an end");
     let said = String::from_utf8_lossy(&stopped.stderr);
     assert_eq!(stopped.status.code(), Some(1), "{said}");

@@ -116,6 +116,16 @@ pub enum Error {
         /// Updates done.
         update: u64,
     },
+    /// Whoever watches an experiment asked it to stop.
+    #[error("{}: stopped with {done} of {runs} runs done; the same command goes on from there", path.display())]
+    ExperimentStopped {
+        /// The folder of the experiment.
+        path: PathBuf,
+        /// Runs done, tries of searches among them.
+        done: usize,
+        /// Runs that there are.
+        runs: usize,
+    },
     /// Whoever watches asked to stop, and what was under way was given up; whoever called saves what there is to save.
     #[error("stopped before it was done")]
     StoppedEarly,

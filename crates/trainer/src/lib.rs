@@ -43,8 +43,8 @@ mod windows;
 
 pub use check::{CheckSettings, SpecReader, check_pretraining, write_check_page};
 pub use compare::{
-    Arm, ArmRates, Budget, CompareEvent, CompareSettings, Cost, Difference, Experiment, Interval, Learning,
-    LearningPoint, Missing, Results, Scored, Search, Try, compare, planned_runs,
+    Arm, ArmRates, Budget, CompareEvent, CompareObserver, CompareSettings, Cost, Difference, Experiment, Interval,
+    Learning, LearningPoint, Missing, Results, Scored, Search, Try, compare, planned_runs,
 };
 pub use data::{
     AudioCache, Augmentation, BadAudio, BatchPlan, Dataset, EpochPlan, Item, Keep, LeftOut, LoaderSettings, OnBadAudio,

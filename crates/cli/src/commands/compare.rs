@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
-use klang_trainer::{CompareEvent, CompareSettings, compare, planned_runs};
+use klang_trainer::{CompareEvent, CompareObserver, CompareSettings, compare, planned_runs};
 
 use crate::Ending;
 use crate::args::CompareArguments;
-use crate::output;
+use crate::{output, stop};
 
 pub fn run(arguments: &CompareArguments) -> Result<Ending> {
     let comparing = || format!("comparing {}", arguments.experiment.display());
@@ -29,28 +29,8 @@ pub fn run(arguments: &CompareArguments) -> Result<Ending> {
         jobs,
         threads,
     };
-    let (all, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let tell = |event: CompareEvent| match event {
-        CompareEvent::Begins { runs, tries } => {
-            all.store(runs + tries, Ordering::Relaxed);
-            eprintln!(
-                "{runs} runs{}, {jobs} at a time",
-                if tries > 0 { format!(" and {tries} tries before them") } else { String::new() }
-            );
-        }
-        CompareEvent::Ended { run, broke, dev, seconds } => {
-            let number = done.fetch_add(1, Ordering::Relaxed) + 1;
-            let all = all.load(Ordering::Relaxed);
-            let dev = dev.map_or(String::new(), |[wer, cer]| {
-                format!(": best dev WER {:.2} % CER {:.2} %", wer * 100.0, cer * 100.0)
-            });
-            match broke {
-                Some(why) => output::warning(&format!("[{number}/{all}] {run} broke: {why}")),
-                None => eprintln!("[{number}/{all}] {run}{dev} ({seconds:.0} s)"),
-            }
-        }
-    };
-    let results = compare(&arguments.experiment, &settings, &tell).with_context(comparing)?;
+    let progress = Progress { jobs, ..Progress::default() };
+    let results = compare(&arguments.experiment, &settings, &progress).with_context(comparing)?;
     output::line(results.table().trim_end())?;
     output::line(&format!("\nreport: {}", settings.out.join("report.html").display()))?;
     if results.missing.is_empty() {
@@ -61,6 +41,42 @@ pub fn run(arguments: &CompareArguments) -> Result<Ending> {
         results.missing.len()
     ));
     Ok(Ending::PartlyFailed)
+}
+
+/// Says which run ended, of how many.
+#[derive(Default)]
+struct Progress {
+    jobs: usize,
+    all: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl CompareObserver for Progress {
+    fn event(&self, event: CompareEvent) {
+        match event {
+            CompareEvent::Begins { runs, tries } => {
+                stop::listen("stopping: runs under way save what they have");
+                self.all.store(runs + tries, Ordering::Relaxed);
+                let tries = if tries > 0 { format!(" and {tries} tries before them") } else { String::new() };
+                eprintln!("{runs} runs{tries}, {} at a time", self.jobs);
+            }
+            CompareEvent::Ended { run, broke, dev, seconds } => {
+                let number = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+                let all = self.all.load(Ordering::Relaxed);
+                let dev = dev.map_or(String::new(), |[wer, cer]| {
+                    format!(": best dev WER {:.2} % CER {:.2} %", wer * 100.0, cer * 100.0)
+                });
+                match broke {
+                    Some(why) => output::warning(&format!("[{number}/{all}] {run} broke: {why}")),
+                    None => eprintln!("[{number}/{all}] {run}{dev} ({seconds:.0} s)"),
+                }
+            }
+        }
+    }
+
+    fn stops(&self) -> bool {
+        stop::is_asked()
+    }
 }
 
 /// The command in full, as it can be typed again.

@@ -65,6 +65,18 @@ pub enum CompareEvent<'a> {
     },
 }
 
+/// Who hears of an experiment's progress, from the threads that look after its runs.
+pub trait CompareObserver: Sync {
+    /// Takes an event; must not block for long.
+    fn event(&self, event: CompareEvent);
+
+    /// Whether the experiment is to stop: no run is begun then, those under way save what they have, and the same command goes
+    /// on from there.
+    fn stops(&self) -> bool {
+        false
+    }
+}
+
 /// Checks an experiment: the names of its runs, in their order.
 ///
 /// # Errors
@@ -78,9 +90,9 @@ pub fn planned_runs(path: &Path) -> Result<Vec<String>> {
 /// Runs an experiment, or what is left of it, and writes its reports.
 ///
 /// # Errors
-/// An experiment that is wrong, a failing file system, or another process at work in the folder. A run that breaks is no
-/// error: it is among [`Results::missing`].
-pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEvent) + Sync)) -> Result<Results> {
+/// An experiment that is wrong, a failing file system, another process at work in the folder, or a stop that was asked for. A
+/// run that breaks is no error: it is among [`Results::missing`].
+pub fn compare(path: &Path, settings: &CompareSettings, observer: &dyn CompareObserver) -> Result<Results> {
     let jobs_at_a_time = settings.jobs.max(1);
     let threads = settings.threads.map(|threads| (threads / jobs_at_a_time).max(1));
     let plan = Plan::new(Experiment::read(path)?, Machine { threads })?;
@@ -107,19 +119,29 @@ pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEv
             }
         }
     }
-    tell(CompareEvent::Begins { runs: plan.unsearched.len(), tries: tries.len() });
+    observer.event(CompareEvent::Begins { runs: plan.unsearched.len(), tries: tries.len() });
     let say = |job: &Job, end: &Ended, seconds: f64| {
         let broke = match end {
             Ended::Done => None,
             Ended::Broke(why) => Some(why.as_str()),
+            Ended::Stopped => return,
         };
-        tell(CompareEvent::Ended { run: &job.name, broke, dev: best_dev(&runner.run_folder(job)), seconds });
+        observer.event(CompareEvent::Ended { run: &job.name, broke, dev: best_dev(&runner.run_folder(job)), seconds });
+    };
+    let stops = || observer.stops();
+    let runs = tries.len() + plan.unsearched.len();
+    let unless_stopped = |ended: Vec<Ended>, before: usize| {
+        let done = ended.iter().filter(|end| **end == Ended::Done).count();
+        match observer.stops() {
+            true => Err(Error::ExperimentStopped { path: settings.out.clone(), done: before + done, runs }),
+            false => Ok(ended),
+        }
     };
     let mut digests = Digests::default();
-    let ended = runner.run(&tries, &mut digests, &say)?;
+    let ended = unless_stopped(runner.run(&tries, &mut digests, &say, &stops)?, 0)?;
     let broke = ended.iter().zip(&tries).find_map(|(end, job)| match end {
         Ended::Broke(why) => Some((job, why)),
-        Ended::Done => None,
+        Ended::Done | Ended::Stopped => None,
     });
     if let Some((job, why)) = broke {
         // With fewer tries for one arm the comparison would not be fair, and a later choice might be another.
@@ -128,7 +150,7 @@ pub fn compare(path: &Path, settings: &CompareSettings, tell: &(dyn Fn(CompareEv
     }
     let (searches, chosen) = choose(&plan, &runner, &places, &tries, &ended);
     let jobs = if chosen.is_empty() { plan.unsearched.clone() } else { plan.jobs(&chosen)? };
-    let ended = runner.run(&jobs, &mut digests, &say)?;
+    let ended = unless_stopped(runner.run(&jobs, &mut digests, &say, &stops)?, tries.len())?;
     let name = path.file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy().into_owned());
     let command = settings.command.clone();
     let (jobs, ended, runner) = (&jobs, &ended, &runner);
@@ -164,7 +186,7 @@ fn choose(
         let (decided_by, of_arm) = searches.entry((*budget, *arm)).or_insert((choose_by, Vec::new()));
         let dev = match end {
             Ended::Done => best_dev(&runner.run_folder(job)).map(|dev| decided_by.order(dev)),
-            Ended::Broke(_) => None,
+            Ended::Broke(_) | Ended::Stopped => None,
         };
         of_arm.push(Try { set: set.clone(), dev });
     }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::plan::Job;
@@ -17,6 +18,9 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::recipe::Recipe;
 use crate::run::Progress;
+
+/// How often a run is looked after.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a run was made by, as lines that say where two differ: a run of another recipe, of other data or from another model is
 /// never taken for this experiment's.
@@ -110,6 +114,8 @@ pub enum Ended {
     Done,
     /// It broke, and why.
     Broke(String),
+    /// A stop was asked for before it was done, or begun.
+    Stopped,
 }
 
 impl Runner {
@@ -118,7 +124,8 @@ impl Runner {
         self.folder.join(&job.name)
     }
 
-    /// Runs what is not done yet, and gives what became of each job, in their order. `tell` hears of each end.
+    /// Runs what is not done yet, and gives what became of each job, in their order. `tell` hears of each end. Once `stops` says
+    /// so, no run is begun, and those under way are asked to save what they have and end.
     ///
     /// # Errors
     /// A failing file system; a run that was made by other settings.
@@ -127,9 +134,10 @@ impl Runner {
         jobs: &[Job],
         digests: &mut Digests,
         tell: &(dyn Fn(&Job, &Ended, f64) + Sync),
+        stops: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Ended>> {
         files::make_folder(&self.folder)?;
-        for job in jobs {
+        for job in jobs.iter().take_while(|_| !stops()) {
             self.own(job, digests)?;
         }
         let next = AtomicUsize::new(0);
@@ -141,7 +149,7 @@ impl Runner {
                 jobs.get(place).map(|job| (place, job))
             } {
                 let start = Instant::now();
-                match self.one(job) {
+                match self.one(job, stops) {
                     Ok(end) => {
                         tell(job, &end, start.elapsed().as_secs_f64());
                         ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner())[place] = Some(end);
@@ -158,7 +166,7 @@ impl Runner {
             return Err(error);
         }
         let ended = ended.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        Ok(ended.into_iter().map(|end| end.unwrap_or_else(|| Ended::Broke("it was not begun".into()))).collect())
+        Ok(ended.into_iter().map(|end| end.unwrap_or(Ended::Stopped)).collect())
     }
 
     /// Whether a run's folder is this experiment's; notes it if it is new.
@@ -184,10 +192,13 @@ impl Runner {
         files::write(&note, (text + "\n").as_bytes())
     }
 
-    fn one(&self, job: &Job) -> Result<Ended> {
+    fn one(&self, job: &Job, stops: &dyn Fn() -> bool) -> Result<Ended> {
         let folder = self.run_folder(job);
         if is_finished(&folder) {
             return Ok(Ended::Done);
+        }
+        if stops() {
+            return Ok(Ended::Stopped);
         }
         let log = self.folder.join(format!("{}.log", job.name));
         let output = File::options().create(true).append(true).open(&log).map_err(Error::io(&log))?;
@@ -198,12 +209,36 @@ impl Runner {
         if folder.join("recipe.yaml").exists() {
             command.arg("--resume");
         }
-        let status =
-            command.stdin(Stdio::null()).stdout(output).stderr(errors).status().map_err(Error::io(&self.klang))?;
+        let command = command.stdin(Stdio::null()).stdout(output).stderr(errors);
+        let child = command.spawn().map_err(Error::io(&self.klang))?;
+        let (status, stopped) = wait(child, stops).map_err(Error::io(&self.klang))?;
         if status.success() && is_finished(&folder) {
             return Ok(Ended::Done);
         }
+        // Ctrl-C reaches a whole process group: a run may end of it before this process has taken notice.
+        if stopped || {
+            std::thread::sleep(LOOK);
+            stops()
+        } {
+            return Ok(Ended::Stopped);
+        }
         Ok(Ended::Broke(format!("{}; {}", last_error(&log), log.display())))
+    }
+}
+
+/// Waits for a run's end, and passes a stop on, once, as SIGTERM. Gives its status, and whether it was told to stop.
+fn wait(mut child: Child, stops: &dyn Fn() -> bool) -> std::io::Result<(ExitStatus, bool)> {
+    let mut told = false;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok((status, told));
+        }
+        if !told && stops() {
+            // Nobody has waited for it with success yet: the number is still this process's.
+            let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+            told = true;
+        }
+        std::thread::sleep(LOOK);
     }
 }
 
