@@ -69,6 +69,27 @@ fn every_run_is_trained_scored_and_compared() {
     assert!((first("kl.all.seed-1") / first("plain.all.seed-1") - 1.0).abs() < 0.05);
     assert!(results["missing"].as_array().expect("a list").is_empty());
     assert!(dir.text("out/report.html").contains(">kl<") && dir.text("out/report.md").contains("| kl |"));
+
+    // The same runs against another arm: the difference turns round.
+    let metrics = dir.bytes("out/runs/kl.all.seed-1/metrics.jsonl");
+    let command = ["compare", "experiment.yaml", "--out", "out", "--jobs", "2", "--threads", "2", "--control", "kl"];
+    dir.klang(command).succeeds().prints(&["report: out/against-kl/report.html"]);
+    let turned = dir.json("out/against-kl/report.json");
+    let difference = |results: &Value, arm: &str| {
+        let scores = results["scores"].as_array().expect("scores");
+        let of = |scored: &&Value| {
+            (&scored["budget"], &scored["test"], &scored["arm"]) == (&"all".into(), &"new".into(), &arm.into())
+        };
+        scores.iter().find(of).expect("a score")["wer_difference"]["difference"].as_f64()
+    };
+    let (there, back) =
+        (difference(&results, "kl").expect("a number"), difference(&turned, "plain").expect("a number"));
+    assert!((there + back).abs() < 1e-12, "{there} {back}");
+    assert_eq!(difference(&turned, "kl"), None);
+    assert!(turned["command"].as_str().expect("a command").contains("--control 'kl'"));
+    assert!(dir.bytes("out/runs/kl.all.seed-1/metrics.jsonl") == metrics, "it was trained again");
+    let unknown = ["compare", "experiment.yaml", "--out", "out", "--control", "nobody"];
+    dir.klang(unknown).refused_with(2).says(&["--control: `nobody`", "plain, kl, mixed"]);
 }
 
 #[test]

@@ -101,6 +101,10 @@ pub struct CompareArguments {
     /// Where runs and reports go; runs/NAME by default
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Compare with this arm, and not with the experiment's control; reports then go to OUT/against-ARM, and runs that are done
+    /// serve again
+    #[arg(long, value_name = "ARM")]
+    pub control: Option<String>,
     /// Runs at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: u16,

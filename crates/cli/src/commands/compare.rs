@@ -13,7 +13,7 @@ use crate::{output, stop};
 pub fn run(arguments: &CompareArguments) -> Result<Ending> {
     let comparing = || format!("comparing {}", arguments.experiment.display());
     if arguments.dry_run {
-        let runs = planned_runs(&arguments.experiment).with_context(comparing)?;
+        let runs = planned_runs(&arguments.experiment, arguments.control.as_deref()).with_context(comparing)?;
         runs.iter().try_for_each(|run| output::line(run))?;
         return Ok(Ending::Done);
     }
@@ -28,11 +28,12 @@ pub fn run(arguments: &CompareArguments) -> Result<Ending> {
         out,
         jobs,
         threads,
+        control: arguments.control.clone(),
     };
     let progress = Progress { jobs, ..Progress::default() };
     let results = compare(&arguments.experiment, &settings, &progress).with_context(comparing)?;
     output::line(results.table().trim_end())?;
-    output::line(&format!("\nreport: {}", settings.out.join("report.html").display()))?;
+    output::line(&format!("\nreport: {}", settings.reports().join("report.html").display()))?;
     if results.missing.is_empty() {
         return Ok(Ending::Done);
     }
@@ -83,6 +84,8 @@ impl CompareObserver for Progress {
 fn command(arguments: &CompareArguments) -> String {
     let mut words = vec!["klang compare".to_string(), arguments.experiment.display().to_string()];
     words.extend(arguments.out.as_ref().map(|out| format!("--out {}", out.display())));
+    // An arm's name may hold anything.
+    words.extend(arguments.control.iter().map(|arm| format!("--control '{}'", arm.replace('\'', r"'\''"))));
     if arguments.jobs > 1 {
         words.push(format!("--jobs {}", arguments.jobs));
     }

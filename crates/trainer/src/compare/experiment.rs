@@ -230,12 +230,7 @@ impl Experiment {
         // Smallest first, whatever the order in the file.
         self.budgets
             .sort_by(|a, b| a.minutes().unwrap_or(f64::INFINITY).total_cmp(&b.minutes().unwrap_or(f64::INFINITY)));
-        if let Some(control) = &self.control
-            && !self.arms.iter().any(|arm| arm.name == *control)
-        {
-            let names: Vec<&str> = self.arms.iter().map(|arm| arm.name.as_str()).collect();
-            return Err(format!("control: `{control}`; allowed: an arm's name: {}", names.join(", ")));
-        }
+        self.check_control()?;
         if !(100..=1_000_000).contains(&self.statistics.draws) {
             return Err(format!("statistics.draws: {}; allowed: 100 to 1000000", self.statistics.draws));
         }
@@ -267,6 +262,28 @@ impl Experiment {
             }
             None => Ok(()),
         }
+    }
+
+    fn check_control(&self) -> std::result::Result<(), String> {
+        let Some(control) = &self.control else { return Ok(()) };
+        if self.arms.iter().any(|arm| arm.name == *control) {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.arms.iter().map(|arm| arm.name.as_str()).collect();
+        Err(format!("control: `{control}`; allowed: an arm's name: {}", names.join(", ")))
+    }
+
+    /// The experiment with another control, where one is named. `path` is its file, for errors.
+    ///
+    /// # Errors
+    /// A name that no arm has.
+    pub fn against(mut self, control: Option<&str>, path: &Path) -> Result<Experiment> {
+        if let Some(control) = control {
+            self.control = Some(control.into());
+            self.check_control()
+                .map_err(|message| Error::RecipeFile { path: path.into(), message: format!("--{message}") })?;
+        }
+        Ok(self)
     }
 
     /// The control's place among the arms.

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hypotheses::file_stem;
 use crate::recipe::ChooseBy;
 use crate::run::{MetricsLine, RunFolder, read_metrics};
 
@@ -36,10 +37,22 @@ pub struct CompareSettings {
     pub out: PathBuf,
     /// Runs at a time.
     pub jobs: usize,
+    /// The arm that all others are compared with; none: the experiment's own control.
+    pub control: Option<String>,
     /// Threads of all of them together; none: each takes what its recipe says, or one at a time all cores.
     pub threads: Option<usize>,
     /// The command as it was typed, for the report.
     pub command: String,
+}
+
+impl CompareSettings {
+    /// The folder of the reports: of each control one of its own.
+    pub fn reports(&self) -> PathBuf {
+        match &self.control {
+            Some(control) => self.out.join(format!("against-{}", file_stem(control))),
+            None => self.out.clone(),
+        }
+    }
 }
 
 /// What an experiment says while it runs.
@@ -81,8 +94,8 @@ pub trait CompareObserver: Sync {
 ///
 /// # Errors
 /// Whatever is wrong with it or with one of its runs' recipes.
-pub fn planned_runs(path: &Path) -> Result<Vec<String>> {
-    let plan = Plan::new(Experiment::read(path)?, Machine { threads: None })?;
+pub fn planned_runs(path: &Path, control: Option<&str>) -> Result<Vec<String>> {
+    let plan = Plan::new(Experiment::read(path)?.against(control, path)?, Machine { threads: None })?;
     plan.prepare(&plan.unsearched)?;
     Ok(plan.unsearched.into_iter().map(|job| job.name).collect())
 }
@@ -95,7 +108,8 @@ pub fn planned_runs(path: &Path) -> Result<Vec<String>> {
 pub fn compare(path: &Path, settings: &CompareSettings, observer: &dyn CompareObserver) -> Result<Results> {
     let jobs_at_a_time = settings.jobs.max(1);
     let threads = settings.threads.map(|threads| (threads / jobs_at_a_time).max(1));
-    let plan = Plan::new(Experiment::read(path)?, Machine { threads })?;
+    let experiment = Experiment::read(path)?.against(settings.control.as_deref(), path)?;
+    let plan = Plan::new(experiment, Machine { threads })?;
     files::make_folder(&settings.out)?;
     let _lock = files::lock(
         &settings.out,
@@ -155,7 +169,7 @@ pub fn compare(path: &Path, settings: &CompareSettings, observer: &dyn CompareOb
     let command = settings.command.clone();
     let (jobs, ended, runner) = (&jobs, &ended, &runner);
     let results = Collected { plan: &plan, name, command, jobs, ended, runner, searches, digests }.results()?;
-    report::write(&results, &settings.out)?;
+    report::write(&results, &settings.reports())?;
     Ok(results)
 }
 
