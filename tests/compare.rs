@@ -166,7 +166,7 @@ fn a_stop_before_the_first_update_breaks_no_run() {
     let stopped = dir.klang(command).in_group().start_listened();
     // All tries at once, none of which listens to signals yet.
     wait_until("a try has begun", || {
-        let logs = ["plain", "kl", "mixed"].map(|arm| dir.path(&format!("out/runs/{arm}.try-1.log")));
+        let logs = ["plain", "kl", "mixed"].map(|arm| dir.path(format!("out/runs/{arm}.try-1.log")));
         logs.iter().all(|log| log.exists())
     });
     signal_group(&stopped, "-INT");

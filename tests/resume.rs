@@ -303,7 +303,7 @@ fn an_update_that_takes_long_is_given_up_for_a_stop_and_computed_again_by_a_resu
     let in_second_update = |run: &'static str| {
         let training = train(run, &[]).start_listened();
         wait_until("an update is done", || {
-            let metrics = fs::read_to_string(dir.path(&format!("{run}/metrics.jsonl"))).unwrap_or_default();
+            let metrics = fs::read_to_string(dir.path(format!("{run}/metrics.jsonl"))).unwrap_or_default();
             metrics.contains("\"kind\":\"train\"")
         });
         // Between the two a stop would be at once.
