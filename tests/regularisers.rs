@@ -45,7 +45,7 @@ fn each_trains_and_is_what_was_scored() {
             assert!(last["regularisers"][name].as_f64() > Some(0.0), "{name}: {last}");
         }
         let best = lines.iter().rfind(|line| line["kind"] == "dev" && line["best"] == true).expect("a best one");
-        let scored = dir.klang(["evaluate", name, "dev.jsonl", "--json"]).succeeds();
+        let scored = dir.klang_on_cpu(["evaluate", name, "dev.jsonl", "--json"]).succeeds();
         let scored: serde_json::Value = serde_json::from_str(&scored.stdout).expect("JSON");
         assert_eq!(scored["cer"], best["score"]["cer"], "{name}");
     }
