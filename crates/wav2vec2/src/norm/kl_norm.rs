@@ -97,7 +97,8 @@ impl KlNormConfig {
 }
 
 /// KL-Norm at one site. Parameters: `gamma`, `beta`, `w`, `s` and, with an affine μ, `b`, with an affine log σ, `a`, each
-/// (channel); with a low-rank mean `u` (channel, rank) and `v` (rank, channel), with a low-rank log σ `sigma_u` and `sigma_v`. All fp32.
+/// (channel); with a low-rank mean `u` (channel, rank) and `v` (rank, channel), with a low-rank log σ `sigma_u` and
+/// `sigma_v`. All fp32.
 #[derive(Debug)]
 pub struct KlNorm {
     pub(super) gamma: Tensor,
