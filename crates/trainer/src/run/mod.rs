@@ -78,7 +78,7 @@ impl RunFolder {
         }
         let old = klang_wav2vec2::checkpoint::read_text(&run.recipe(), RECIPE_BYTES)?;
         // Keys that were added since have their defaults in an older klang's run.
-        let old = parse_yaml::<Recipe>(&old).ok().and_then(|recipe| recipe.to_yaml().ok()).unwrap_or(old);
+        let old = run.resolved().and_then(|recipe| recipe.to_yaml().ok()).unwrap_or(old);
         let new = recipe.to_yaml()?;
         if old != new {
             let lines: Vec<String> = old
