@@ -29,7 +29,9 @@ def families(work, models):
     if not audio.real_speech(1):
         report.note("skipped: people's recordings, which need the real-speech corpora beside the repository")
     corpus(work)
-    starts = {"random": FROM_RANDOM} | {name: {"model.init": work / name} for name in models}
+    # Whose labels are words with the space before them.
+    words = FROM_RANDOM | {"text.units": "words", "train.updates": 60}
+    starts = {"random": FROM_RANDOM, "words": words} | {name: {"model.init": work / name} for name in models}
     exported = {}
     for name, settings in starts.items():
         with report.case(f"{name}, exported"):

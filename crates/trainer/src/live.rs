@@ -160,12 +160,8 @@ impl Live<'_> {
         let settled = if is_end { self.listener.end() } else { self.listener.settled() };
         let fresh = settled.get(self.given..).unwrap_or_default();
         // The last word may go on, unless nothing has come for a while.
-        let whole = match fresh.iter().rposition(|&label| Some(label) == vocabulary.delimiter()) {
-            _ if paused => fresh.len(),
-            Some(last) => last + 1,
-            None => 0,
-        };
-        let words = fresh[..whole].split(|&label| Some(label) == vocabulary.delimiter());
+        let whole = if paused { fresh.len() } else { vocabulary.settled_words(fresh) };
+        let words = vocabulary.words(&fresh[..whole], |&label| label).into_iter();
         let words: Vec<String> = words.map(|word| vocabulary.decode(word)).filter(|word| !word.is_empty()).collect();
         self.given += whole;
         NewWords { words, paused }

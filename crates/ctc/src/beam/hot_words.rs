@@ -8,7 +8,7 @@ use super::trie::{ROOT, Trie};
 ///
 /// It is the automaton of Aho and Corasick (1975) over labels, of phrases between two delimiters. A phrase is worth what it adds
 /// from the delimiter behind it on; until then a part of it is promised its share by labels, and gives it back where the phrase
-/// is left.
+/// is left. Where each label is a word there are no delimiters, and a phrase ends with its last label.
 #[derive(Clone, Debug)]
 pub struct HotWords {
     trie: Trie,
@@ -18,20 +18,23 @@ pub struct HotWords {
     earned: Vec<f64>,
     /// By node: what the phrases that have begun are promised there.
     promised: Vec<f64>,
-    delimiter: u32,
+    delimiter: Option<u32>,
 }
 
 impl HotWords {
     /// Phrases by their labels, words parted by `delimiter`, each with what it adds, in nats; of equal ones the first counts.
-    pub fn new(phrases: &[(Vec<u32>, f64)], delimiter: u32) -> HotWords {
+    /// `None`: each label is a word.
+    pub fn new(phrases: &[(Vec<u32>, f64)], delimiter: Option<u32>) -> HotWords {
         let between = |labels: &[u32]| {
+            let Some(delimiter) = delimiter else { return labels.to_vec() };
             let words = labels.split(|&label| label == delimiter).filter(|word| !word.is_empty());
             words.fold(vec![delimiter], |all, word| [&all, word, &[delimiter]].concat())
         };
+        let edge = usize::from(delimiter.is_some());
         let phrases: Vec<(Vec<u32>, f64)> = phrases
             .iter()
             .map(|(labels, weight)| (between(labels), *weight))
-            .filter(|(all, _)| all.len() > 1)
+            .filter(|(all, _)| all.len() > edge)
             .collect();
         let trie = Trie::new(phrases.iter().map(|(labels, _)| labels.clone()).zip(0..).collect());
         let (mut earned, mut promised) = (vec![0.0; trie.len()], vec![0.0; trie.len()]);
@@ -47,8 +50,8 @@ impl HotWords {
                 continue;
             };
             earned[end as usize] = *weight;
-            for (length, &node) in within.iter().enumerate() {
-                let share = weight * length as f64 / (within.len() - 1) as f64;
+            for (&node, length) in within.iter().zip(1 - edge..) {
+                let share = weight * length as f64 / (path.len() - 2 * edge) as f64;
                 // Phrases that begin alike: the one that promises most, whatever its sign.
                 let known = &mut promised[node as usize];
                 if share.abs() > f64::abs(*known) {
@@ -82,7 +85,7 @@ impl HotWords {
 
     /// Whether no word has begun since the last delimiter.
     fn is_between_words(&self, node: u32) -> bool {
-        node != ROOT && self.trie.label(node) == self.delimiter
+        node != ROOT && Some(self.trie.label(node)) == self.delimiter
     }
 }
 
@@ -90,12 +93,12 @@ impl Scorer for HotWords {
     type State = u32;
 
     fn start(&self) -> u32 {
-        self.next(ROOT, self.delimiter)
+        self.delimiter.map_or(ROOT, |delimiter| self.next(ROOT, delimiter))
     }
 
     fn extend(&self, node: u32, label: u32) -> Option<(f64, u32)> {
         // Two delimiters in a row have no word between.
-        if label == self.delimiter && self.is_between_words(node) {
+        if Some(label) == self.delimiter && self.is_between_words(node) {
             return Some((0.0, node));
         }
         let next = self.next(node, label);
@@ -103,9 +106,9 @@ impl Scorer for HotWords {
     }
 
     fn end(&self, node: u32) -> Option<f64> {
-        let earned = match self.is_between_words(node) {
-            true => 0.0,
-            false => self.earned[self.next(node, self.delimiter) as usize],
+        let earned = match self.delimiter {
+            Some(delimiter) if !self.is_between_words(node) => self.earned[self.next(node, delimiter) as usize],
+            _ => 0.0,
         };
         Some(earned - self.promised[node as usize])
     }
@@ -122,7 +125,7 @@ mod tests {
 
     fn hot_words(phrases: &[(&str, f64)]) -> HotWords {
         let phrases: Vec<(Vec<u32>, f64)> = phrases.iter().map(|(text, weight)| (labels(text), *weight)).collect();
-        HotWords::new(&phrases, 0)
+        HotWords::new(&phrases, Some(0))
     }
 
     fn score(hot: &HotWords, text: &[u32]) -> f64 {
@@ -193,6 +196,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn labels_that_are_words_need_no_delimiter() {
+        let phrases = [(vec![1], 1.0), (vec![1, 2], 10.0), (vec![2, 1, 2], 100.0), (vec![], 1000.0), (vec![1], 7.0)];
+        let hot = HotWords::new(&phrases, None);
+        for length in 0..=7 {
+            for number in 0..3u32.pow(length) {
+                let text: Vec<u32> = (0..length).map(|place| number / 3u32.pow(place) % 3).collect();
+                let times = |phrase: &[u32]| text.windows(phrase.len()).filter(|part| *part == phrase).count() as f64;
+                let expected: f64 = phrases[..3].iter().map(|(phrase, weight)| times(phrase) * weight).sum();
+                let given = score(&hot, &text);
+                // Eight steps of at most some hundreds, each rounded by 2⁻⁵³ of that.
+                assert!((given - expected).abs() < 1e-9, "{text:?}: {given}, not {expected}");
+            }
+        }
+        // A part of a phrase is promised its share, and gives it back.
+        let (first, state) = hot.extend(hot.start(), 2).unwrap();
+        assert!((first - 100.0 / 3.0).abs() < 1e-12, "{first}"); // one division and product: 2⁻⁵² of the third
+        assert_eq!(hot.extend(state, 0).unwrap().0, -first);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use klang_lm::{NgramModel, State, WordId};
 
 use super::scorer::Scorer;
-use super::words::LmWeights;
+use super::words::{LmWeights, Words};
 
 /// Scores every label as it comes.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,8 @@ pub struct LabelScorer<'a> {
     pub lm: &'a NgramModel,
     /// Its word for each label; labels without one are unknown words.
     pub words: &'a [Option<WordId>],
+    /// Whether there may be labels without one.
+    pub list: Words,
     /// How much each part counts; a label is a word.
     pub weights: LmWeights,
 }
@@ -26,6 +28,9 @@ impl Scorer for LabelScorer<'_> {
     fn extend(&self, state: State, label: u32) -> Option<(f64, State)> {
         let LmWeights { lm, word, unknown } = self.weights;
         let known = self.words.get(label as usize).copied().flatten();
+        if self.list == Words::Listed && known.is_none() {
+            return None;
+        }
         let (log10, next) = self.lm.score(state, known.unwrap_or(WordId::UNKNOWN));
         let unknown = if known.is_none() { unknown } else { 0.0 };
         Some((lm * (f64::from(log10) + unknown) * std::f64::consts::LN_10 + word, next))

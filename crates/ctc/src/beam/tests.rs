@@ -165,7 +165,7 @@ fn a_model_of_the_labels_scores_each_of_them() {
     let words = [None, model.word("a"), model.word("b")];
     let weights = LmWeights { lm: 1.0, word: 0.25, unknown: 0.0 };
     let frames = frames(50, 6, 3);
-    let found = search(BeamSettings::EXACT, LabelScorer { lm: &model, words: &words, weights }, &frames, 0);
+    let found = search(BeamSettings::EXACT, LabelScorer { lm: &model, words: &words, list: Words::Open, weights }, &frames, 0);
     for Hypothesis { labels, scorer, .. } in found.finish(usize::MAX) {
         let letters = labels.iter().map(|&label| ["", "a", "b"][label as usize]);
         let log10 = model.score_sentence(letters).log10;
@@ -187,14 +187,14 @@ fn hot_words_are_preferred_and_scorers_add() {
     let best = |scorer: (Option<&HotWords>, Option<LabelScorer>)| {
         search(BeamSettings::default(), scorer, &frames, 0).finish(1).remove(0)
     };
-    let hot = HotWords::new(&[(spelt("ab"), 1.0)], 3);
+    let hot = HotWords::new(&[(spelt("ab"), 1.0)], Some(3));
     assert_eq!(best((None, None)).labels, spelt("aa"));
     let found = best((Some(&hot), None));
     assert_eq!((found.labels, found.scorer), (spelt("ab"), 1.0));
     // A model of letters that weighs nothing, but for three nats a letter.
     let model = language_model();
     let weights = LmWeights { lm: 0.0, word: 3.0, unknown: 0.0 };
-    let letters = LabelScorer { lm: &model, words: &[None; 4], weights };
+    let letters = LabelScorer { lm: &model, words: &[None; 4], list: Words::Open, weights };
     assert_eq!(best((Some(&hot), Some(letters))).scorer, 1.0 + 2.0 * 3.0);
 }
 

@@ -69,12 +69,17 @@ pub(super) fn assemble(parts: Parts, specials: &SpecialTokens, file: &Path) -> R
         .map(|(id, token)| (token.clone(), id))
         .collect();
     let longest = verbatim.keys().map(|token| token.chars().count()).max().unwrap_or(0);
+    let mut begins_word = vec![false; tokens.len()];
+    for (id, token) in text() {
+        begins_word[id as usize] = token.starts_with(' ') && !token.trim().is_empty();
+    }
     let letters = || characters.keys();
     let capitals = letters().any(|c: &char| c.is_uppercase()) && !letters().any(|c| c.is_lowercase());
     Ok(Vocabulary {
         characters,
         verbatim,
         longest,
+        begins_word,
         capitals,
         lower_case,
         special,

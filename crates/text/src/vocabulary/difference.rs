@@ -202,6 +202,8 @@ fn list(tokens: impl ExactSizeIterator<Item = String>) -> String {
 
 /// A token as it can be read: what has no shape of its own by its code point, and no more than the first characters.
 fn shown(token: &str) -> String {
+    // The space that a word's token begins with needs no showing.
+    let token = token.strip_prefix(' ').filter(|rest| !rest.trim().is_empty()).unwrap_or(token);
     let mut chars = token.chars();
     let mut text = String::new();
     for (i, c) in chars.by_ref().take(SHOWN).enumerate() {

@@ -25,21 +25,27 @@ pub struct OutOfVocabulary {
 
 impl Vocabulary {
     /// The labels of a normalised text: from left to right the longest token of several characters (a word, a digraph),
-    /// otherwise one per character; a run of white space between words is one delimiter.
+    /// otherwise one per character; a run of white space between words is one delimiter. A token that begins with a space is
+    /// matched where a word begins, the text's first as well, and no delimiter stands before it.
     ///
     /// With `do_lower_case`, a character is first looked up by its capital, which may be several letters (ß is SS).
     /// Without it, where all letters of the vocabulary are capitals, small letters take theirs.
     /// Tokens of several characters and added ones are matched as they are written, as transformers does.
     ///
-    /// A character that is spelled like a special token (a literal `|`) is unknown. So is a space if there is no delimiter.
+    /// A character that is spelled like a special token (a literal `|`) is unknown. So is a space if nothing stands for it: no
+    /// delimiter, and no token that begins with one.
     #[must_use]
     pub fn encode(&self, text: &str) -> Encoded {
         let mut encoded = Encoded { labels: Vec::with_capacity(text.len()), unknown: Vec::new() };
+        let spaced = self.begins_word.contains(&true);
         for (i, word) in text.split_whitespace().enumerate() {
-            if i > 0 {
+            let mut rest = word;
+            if let Some((label, length)) = spaced.then(|| self.longest_token(&format!(" {word}"))).flatten() {
+                encoded.labels.push(label);
+                rest = &rest[length - 1..];
+            } else if i > 0 && (self.delimiter.is_some() || !spaced) {
                 self.push(&mut encoded, ' ', self.delimiter);
             }
-            let mut rest = word;
             while let Some(c) = rest.chars().next() {
                 if let Some((label, length)) = self.longest_token(rest) {
                     encoded.labels.push(label);
@@ -104,6 +110,31 @@ impl Vocabulary {
         }
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         if self.lower_case { text.to_lowercase() } else { text }
+    }
+
+    /// The labels of each word: what stands between delimiters, cut before every label that begins with a space. `label` is an
+    /// item's. There is no empty one.
+    #[must_use]
+    pub fn words<'a, T>(&self, items: &'a [T], label: impl Fn(&T) -> u32) -> Vec<&'a [T]> {
+        let (mut words, mut start) = (Vec::new(), 0);
+        for (place, id) in items.iter().map(label).enumerate() {
+            let is_gap = Some(id) == self.delimiter;
+            if is_gap || self.begins_word(id) {
+                words.push(&items[start..place]);
+                start = place + usize::from(is_gap);
+            }
+        }
+        words.push(&items[start..]);
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    /// How many of the first labels stay as they are, whatever follows: all up to where the last word begins.
+    #[must_use]
+    pub fn settled_words(&self, labels: &[u32]) -> usize {
+        let is_edge = |&label: &u32| Some(label) == self.delimiter || self.begins_word(label);
+        let last = labels.iter().rposition(is_edge);
+        last.map_or(0, |place| place + usize::from(Some(labels[place]) == self.delimiter))
     }
 
     /// The characters of `texts` that this vocabulary lacks. Texts are to be normalised first, as for training.

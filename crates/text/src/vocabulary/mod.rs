@@ -32,8 +32,11 @@ pub struct Vocabulary {
     own: usize,
     /// The ids of single characters that are text.
     characters: HashMap<char, u32>,
-    /// The ids of tokens that are text and matched as they are written: longer ones, and those added.
+    /// The ids of tokens that are text and matched as they are written: longer ones, and those added. A space that a token
+    /// begins with is left out where a word begins.
     verbatim: HashMap<String, u32>,
+    /// Whether a token is text that begins with a space, and so a word, by id.
+    begins_word: Vec<bool>,
     /// How many characters the longest token of `verbatim` has.
     longest: usize,
     /// Whether all letters are capitals, as in most English checkpoints.
@@ -61,7 +64,8 @@ impl Vocabulary {
         Self::of_units(Units::Characters, texts)
     }
 
-    /// As [`Vocabulary::from_texts`], with characters or whole words behind the special tokens.
+    /// As [`Vocabulary::from_texts`], with characters or whole words behind the special tokens. A word's token begins with its
+    /// space (` two`), and there is no delimiter: texts of one word would never teach it.
     ///
     /// # Errors
     /// Those of [`Vocabulary::from_texts`].
@@ -76,13 +80,17 @@ impl Vocabulary {
             }
             match units {
                 Units::Characters => tokens.extend(text.chars().filter(|c| !c.is_whitespace()).map(String::from)),
-                Units::Words => tokens.extend(text.split_whitespace().map(str::to_owned)),
+                Units::Words => tokens.extend(text.split_whitespace().map(|word| format!(" {word}"))),
             }
         }
         if tokens.is_empty() {
             return Err(Error::NoCharacters { texts: count });
         }
-        let tokens = SPECIAL.into_iter().map(str::to_owned).chain(tokens).collect();
+        let special = match units {
+            Units::Characters => &SPECIAL[..],
+            Units::Words => &SPECIAL[..2],
+        };
+        let tokens = special.iter().map(|&token| token.to_owned()).chain(tokens).collect();
         assemble(Parts::own(tokens), &SpecialTokens::default(), Path::new("vocabulary"))
     }
 
@@ -134,6 +142,18 @@ impl Vocabulary {
     #[must_use]
     pub fn end(&self) -> Option<u32> {
         self.end
+    }
+
+    /// Whether every label that is text is a whole word, as in a vocabulary of words.
+    #[must_use]
+    pub fn labels_are_words(&self) -> bool {
+        let text = |id: &u32| !self.is_special(*id);
+        self.delimiter.is_none() && (0..).take(self.len()).filter(text).all(|id| self.begins_word(id))
+    }
+
+    /// Whether a label is text that begins with a space: it needs no delimiter before it.
+    pub(super) fn begins_word(&self, id: u32) -> bool {
+        self.begins_word.get(id as usize).copied().unwrap_or(false)
     }
 
     /// Whether text is upper-cased to find its labels, and lower-cased when it is decoded (`do_lower_case`).

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Encoded;
 
 /// The layout of facebook/wav2vec2-base-960h, shortened.
 const BASE_960H: &str = r#"{"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "E": 5, "T": 6, "'": 7}"#;
@@ -115,14 +116,37 @@ fn malformed_files_are_refused_with_their_name() {
 #[test]
 fn words_are_labels_of_their_own_where_they_are_asked_for() {
     let vocabulary = Vocabulary::of_units(crate::Units::Words, ["two one", "a two"]).unwrap();
-    assert_eq!(vocabulary.tokens(), ["<pad>", "<unk>", "|", "a", "one", "two"]);
-    assert_eq!(vocabulary.encode("two a").labels, [5, 2, 3]);
-    assert_eq!(vocabulary.decode(&[5, 2, 3, 2, 4]), "two a one");
+    assert_eq!(vocabulary.tokens(), ["<pad>", "<unk>", " a", " one", " two"]);
+    assert_eq!(vocabulary.encode("two a"), Encoded { labels: vec![4, 2], unknown: vec![] });
+    assert_eq!(vocabulary.decode(&[4, 2, 3]), "two a one");
     let strange = vocabulary.encode("two on");
-    assert_eq!((strange.labels, strange.unknown), (vec![5, 2, 1, 1], vec!['o', 'n']));
+    assert_eq!((strange.labels, strange.unknown), (vec![4, 1, 1], vec!['o', 'n']));
+    let longer = vocabulary.encode("onetwo two");
+    assert_eq!((longer.labels, longer.unknown), (vec![3, 1, 1, 1, 4], vec!['t', 'w', 'o']));
+    assert!(vocabulary.labels_are_words());
     let again =
         Vocabulary::from_vocab_json(vocabulary.to_vocab_json(), Path::new("v"), &SpecialTokens::default()).unwrap();
     assert_eq!(again, vocabulary);
+}
+
+#[test]
+fn labels_are_parted_into_words_by_delimiters_and_where_a_word_begins() {
+    let mixed = read(r#"{"<pad>": 0, "|": 1, "a": 2, " be": 3, " ": 4, "  ": 5}"#).unwrap();
+    let encoded = mixed.encode("a be abe bea");
+    assert_eq!((encoded.labels.as_slice(), encoded.unknown), (&[2, 3, 1, 2, 3, 2][..], vec!['b', 'e']));
+    assert_eq!(mixed.decode(&encoded.labels), "a be a bea");
+    let words = |labels: &[u32]| -> Vec<Vec<u32>> {
+        mixed.words(labels, |&label| label).into_iter().map(<[u32]>::to_vec).collect()
+    };
+    assert_eq!(words(&encoded.labels), [vec![2], vec![3], vec![2], vec![3, 2]]);
+    assert_eq!(words(&[1, 1, 3, 1, 3, 3, 1]), [[3], [3], [3]]);
+    assert!(words(&[]).is_empty());
+    // The last word may go on.
+    let cases: [(&[u32], usize); 6] = [(&[], 0), (&[2], 0), (&[2, 1], 2), (&[2, 1, 2], 2), (&[2, 3], 1), (&[3, 2], 0)];
+    for (labels, settled) in cases {
+        assert_eq!(mixed.settled_words(labels), settled, "{labels:?}");
+    }
+    assert!(!mixed.labels_are_words());
 }
 
 #[test]

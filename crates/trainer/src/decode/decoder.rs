@@ -55,7 +55,12 @@ impl Decoder {
                 (knowledge, warnings) =
                     know(lm, &vocabulary).map_err(|message| Error::Decoding { path: path.clone(), message })?;
             }
-            if settings.word_list() == Words::Listed && !matches!(knowledge, Knowledge::Words { .. }) {
+            let of_words = match knowledge {
+                Knowledge::Nothing => false,
+                Knowledge::Words { .. } => true,
+                Knowledge::Labels { .. } => vocabulary.labels_are_words(),
+            };
+            if settings.word_list() == Words::Listed && !of_words {
                 return Err(Error::DecodeValue {
                     key: "words".into(),
                     given: "listed, without a language model of words".into(),
@@ -89,9 +94,9 @@ impl Decoder {
         &self.warnings
     }
 
-    /// Whether its language model is of labels, not of words.
+    /// Whether its language model is of labels that are less than words.
     pub(super) fn is_of_labels(&self) -> bool {
-        matches!(self.knowledge, Knowledge::Labels { .. })
+        matches!(self.knowledge, Knowledge::Labels { .. }) && !self.vocabulary.labels_are_words()
     }
 
     /// How it reads.
@@ -117,8 +122,10 @@ impl Decoder {
         }
         let lm = match &self.knowledge {
             Knowledge::Nothing => "no language model".into(),
-            Knowledge::Words { lm, .. } => format!("{}-gram model of words", lm.order()),
-            Knowledge::Labels { lm, .. } => format!("{}-gram model of labels", lm.order()),
+            Knowledge::Labels { lm, .. } if self.is_of_labels() => format!("{}-gram model of labels", lm.order()),
+            Knowledge::Words { lm, .. } | Knowledge::Labels { lm, .. } => {
+                format!("{}-gram model of words", lm.order())
+            }
         };
         format!("beam search {width} wide, {lm}")
     }
@@ -158,7 +165,7 @@ impl Decoder {
     }
 
     fn label_scorer<'a>(&'a self, lm: &'a NgramModel, words: &'a [Option<WordId>]) -> LabelScorer<'a> {
-        LabelScorer { lm, words, weights: self.settings.weights() }
+        LabelScorer { lm, words, list: self.settings.word_list(), weights: self.settings.weights() }
     }
 
     fn beam<'a, S: Scorer + 'a>(&'a self, scorer: S) -> BeamListener<'a, (S, Option<&'a HotWords>)> {
@@ -237,10 +244,11 @@ fn hot(settings: &DecodeSettings, spec: &ModelSpec) -> Result<Option<HotWords>> 
         given,
         allowed: "words of letters that the model writes".into(),
     };
-    let Some(delimiter) = spec.vocabulary.delimiter() else {
+    let delimiter = spec.vocabulary.delimiter();
+    if delimiter.is_none() && !spec.vocabulary.labels_are_words() {
         let phrase = settings.hot_words.keys().next().cloned().unwrap_or_default();
         return Err(refuse(&phrase, "for a model whose vocabulary has no token between words".into()));
-    };
+    }
     let normaliser = Normaliser::new(&spec.text)?;
     let mut phrases = Vec::new();
     for (phrase, weight) in &settings.hot_words {

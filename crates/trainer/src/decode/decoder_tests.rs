@@ -79,10 +79,20 @@ fn a_model_of_characters_and_one_of_words_that_are_labels() {
 
     let words = spec(Units::Words);
     let path = lm(&folder, &[&["ba", "c"], &["ba", "c"], &["ab", "ba"]]);
-    let frames: [&[(&str, f32)]; 3] = [&[("ba", 1.0)], &[("|", 1.0)], &[("ab", 0.55), ("c", 0.45)]];
-    let decoder = Decoder::new(DecodeSettings { lm: Some(path), ..beam() }, &words).unwrap();
+    let frames: [&[(&str, f32)]; 2] = [&[(" ba", 1.0)], &[(" ab", 0.55), (" c", 0.45)]];
+    let rows = rows(&words.vocabulary, &frames);
+    let decoder = Decoder::new(DecodeSettings { lm: Some(path), ..beam() }, &words).unwrap().giving(1);
     assert_eq!(decoder.describe(), "beam search 100 wide, 2-gram model of words");
-    assert_eq!(decoder.decode(&rows(&words.vocabulary, &frames)).text, "ba c");
+    let found = decoder.decode(&rows);
+    assert_eq!(found.text, "ba c");
+    assert_eq!(decoder.timed(&rows, &found.labels, 1.0).len(), 2);
+    // One that does not know `ba`, and may not take another word.
+    let path = lm(&folder, &[&["ab", "c"], &["ab", "ab"]]);
+    let listed = DecodeSettings { lm: Some(path), words: WordList::Listed, ..beam() };
+    assert_eq!(Decoder::new(listed, &words).unwrap().decode(&rows).text, "ab");
+    let hot = DecodeSettings { hot_words: [("ba c".to_owned(), 3.0)].into(), ..beam() };
+    assert_eq!(Decoder::new(hot, &words).unwrap().decode(&rows).text, "ba c");
+    assert_eq!(Decoder::new(beam(), &words).unwrap().decode(&rows).text, "ba ab");
 }
 
 #[test]

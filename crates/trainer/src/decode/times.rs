@@ -82,8 +82,7 @@ pub(super) fn words(
         let word = Word { text, start: time(first.start), end: time(last.end), confidence, characters };
         (!word.text.is_empty()).then_some(TimedWord { word, log_probability })
     };
-    let delimiter = vocabulary.delimiter();
-    spoken.split(|(id, _)| Some(*id) == delimiter).filter_map(word).collect()
+    vocabulary.words(&spoken, |(id, _)| *id).into_iter().filter_map(word).collect()
 }
 
 /// Gives words the confidence that comes true.
