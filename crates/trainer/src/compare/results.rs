@@ -119,10 +119,18 @@ pub struct Scored {
     pub wer: Interval,
     /// Character error rate.
     pub cer: Interval,
+    /// Reference words that were replaced or left out, a reference word: WER is these and those inserted.
+    pub missed: Interval,
+    /// Words that no reference word accounts for, a reference word.
+    pub inserted: Interval,
     /// WER against the control's; none for the control, or where nothing can be compared.
     pub wer_difference: Option<Difference>,
     /// The same of CER.
     pub cer_difference: Option<Difference>,
+    /// The same of the words missed.
+    pub missed_difference: Option<Difference>,
+    /// The same of the words inserted.
+    pub inserted_difference: Option<Difference>,
     /// p of NIST's matched-pairs test on words, run by run (a seed's, or a seed's and fold's where folds share a test); none
     /// where it is not defined.
     pub mapsswe: Vec<Option<f64>>,

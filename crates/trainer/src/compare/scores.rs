@@ -104,6 +104,14 @@ fn characters(reference: &str, hypothesis: &str) -> Counts {
     count_characters(reference, hypothesis, true)
 }
 
+fn missed(reference: &str, hypothesis: &str) -> Counts {
+    Counts { insertions: 0, ..count_words(reference, hypothesis) }
+}
+
+fn inserted(reference: &str, hypothesis: &str) -> Counts {
+    Counts { substitutions: 0, deletions: 0, ..count_words(reference, hypothesis) }
+}
+
 /// Error rates by budget, test and arm, with differences to the control; arms without a whole seed are left out.
 ///
 /// # Errors
@@ -179,8 +187,12 @@ fn rates(plan: &Plan, together: &Together) -> Result<Scored> {
         utterances: together.utterances.len() as u64,
         wer: interval(count_words)?,
         cer: interval(characters)?,
+        missed: interval(missed)?,
+        inserted: interval(inserted)?,
         wer_difference: None,
         cer_difference: None,
+        missed_difference: None,
+        inserted_difference: None,
         mapsswe: Vec::new(),
         by_seed: seeds.clone().filter_map(|seed| together.wer_of_seed(seed)).collect(),
         by_fold: by_fold.collect(),
@@ -220,6 +232,8 @@ fn differ(plan: &Plan, scored: &mut Scored, own: &[&Outcome], control: &[&Outcom
     };
     scored.wer_difference = difference(count_words)?;
     scored.cer_difference = difference(characters)?;
+    scored.missed_difference = difference(missed)?;
+    scored.inserted_difference = difference(inserted)?;
     for run in 0..own.count() {
         let found = mapsswe(&control.alignments(run), &own.alignments(run))?;
         scored.mapsswe.push(found.and_then(|found| found.p));
@@ -232,6 +246,8 @@ fn correct(group: &mut [Scored]) {
     for of in [
         (|scored: &mut Scored| scored.wer_difference.as_mut()) as fn(&mut Scored) -> Option<&mut Difference>,
         |scored| scored.cer_difference.as_mut(),
+        |scored| scored.missed_difference.as_mut(),
+        |scored| scored.inserted_difference.as_mut(),
     ] {
         let p: Vec<f64> = group.iter_mut().filter_map(|scored| of(scored).map(|difference| difference.p)).collect();
         let corrected = holm(&p);
@@ -299,6 +315,9 @@ mod tests {
         assert_eq!((control.utterances, control.seeds.as_slice()), (120, [1, 2].as_slice()));
         assert_eq!(control.by_fold, BTreeMap::from([("a".into(), 0.5), ("b".into(), 0.375)]));
         assert!(control.wer_difference.is_none());
+        // No word is too many: those wrong are all replaced.
+        assert_eq!((control.missed, control.inserted.rate), (control.wer, 0.0));
+        assert_eq!((good.missed_difference, good.inserted_difference.unwrap().p_holm), (good.wer_difference, 1.0));
         let difference = good.wer_difference.unwrap();
         // Half a word in four.
         assert!((difference.difference + 0.125).abs() < 1e-12 && difference.ci95[1] < 0.0, "{difference:?}");
@@ -307,6 +326,22 @@ mod tests {
         assert!(good.mapsswe.iter().all(|p| p.is_some_and(|p| p < 1e-6)), "{:?}", good.mapsswe);
         let difference = same.wer_difference.unwrap();
         assert_eq!((difference.difference, difference.ci95, difference.p_holm), (0.0, [0.0, 0.0], 1.0));
+    }
+
+    #[test]
+    fn words_missed_and_words_inserted_make_up_the_wer() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(folder.path(), "");
+        // Of four words one is replaced; the other arm says one more besides.
+        let mut outcomes = vec![outcome(0, None, 1, |_| 1), outcome(1, None, 1, |_| 1)];
+        outcomes[1].pairs.iter_mut().for_each(|pair| pair.hypothesis += " b");
+        let scores = scores(&plan, &outcomes).unwrap();
+        let [control, other] = scores.as_slice() else { panic!("{scores:?}") };
+        let rates = |scored: &Scored| [scored.wer.rate, scored.missed.rate, scored.inserted.rate];
+        assert_eq!((rates(control), rates(other)), ([0.25, 0.25, 0.0], [0.5, 0.25, 0.25]));
+        assert_eq!(other.missed_difference.unwrap().difference, 0.0);
+        let inserted = other.inserted_difference.unwrap();
+        assert!(inserted.difference == 0.25 && inserted.p_holm < 0.001, "{inserted:?}");
     }
 
     #[test]

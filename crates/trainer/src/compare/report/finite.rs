@@ -1,6 +1,6 @@
 //! Results without what no report can show: numbers that are not finite, or larger than an axis bears.
 
-use crate::compare::{Difference, Interval, Results};
+use crate::compare::{Difference, Interval, Results, Scored};
 use crate::run::report::drawable;
 
 /// The same results without such numbers, nor what hangs on them. Dev's losses stay: a loss that was not finite says that
@@ -12,10 +12,15 @@ pub(super) fn finite(results: &Results) -> Results {
         // Charts place budgets with no known amount side by side.
         budget.learnt = Some(budget.learnt).filter(drawable).unwrap_or(0.0);
     }
-    results.scores.retain(|scored| drawable(&scored.wer.rate) && drawable(&scored.cer.rate));
+    results.scores.retain(|Scored { wer, cer, missed, inserted, .. }| {
+        [wer, cer, missed, inserted].into_iter().all(|interval| drawable(&interval.rate))
+    });
     for scored in &mut results.scores {
-        [&mut scored.wer, &mut scored.cer].into_iter().for_each(of_interval);
-        [&mut scored.wer_difference, &mut scored.cer_difference].into_iter().for_each(of_difference);
+        let Scored { wer, cer, missed, inserted, .. } = scored;
+        [wer, cer, missed, inserted].into_iter().for_each(of_interval);
+        let Scored { wer_difference, cer_difference, missed_difference, inserted_difference, .. } = scored;
+        let differences = [wer_difference, cer_difference, missed_difference, inserted_difference];
+        differences.into_iter().for_each(of_difference);
         scored.mapsswe.iter_mut().for_each(|p| *p = p.filter(drawable));
         if scored.by_seed.len() == scored.seeds.len() {
             let known = scored.by_seed.clone();

@@ -1,4 +1,4 @@
-//! Paired differences to the control: a forest plot for each test and budget, and the same of CER as a table.
+//! Paired differences to the control: a forest plot for each test and budget, and as a table those of what is beside WER.
 
 use super::block::{Block, Figure, Table, plain, section, side_by_side, slug};
 use super::look::look;
@@ -19,7 +19,12 @@ pub(super) fn forest(results: &Results) -> Vec<Block> {
                 .into(),
         )
     });
-    let blocks = note.into_iter().chain(figures).chain(characters(results)).collect();
+    let beside = others(results).map(|table| {
+        let note = "The same of CER, and of what WER is made of: reference words that were missed (replaced or left out) and \
+                    words that were inserted.";
+        [Block::Text(note.into()), table]
+    });
+    let blocks = note.into_iter().chain(figures).chain(beside.into_iter().flatten()).collect();
     section("Differences to the control", blocks)
 }
 
@@ -53,18 +58,30 @@ fn figure(results: &Results, budget: &str, test: &str) -> Option<Figure> {
     Some(Figure { name: slug(&["difference", test, budget]), title, caption: String::new(), svg: panel.draw()? })
 }
 
-/// CER's differences.
-fn characters(results: &Results) -> Option<Block> {
+/// Differences in CER, and in what WER is made of.
+fn others(results: &Results) -> Option<Block> {
     let panels = panels(results);
     let rows = panels.iter().flat_map(|&(budget, test)| {
         scores(results, budget, test).filter_map(move |scored| {
-            let difference = scored.cer_difference?;
             let names = [test, budget, &scored.arm].map(String::from);
-            let numbers =
-                [points(difference.difference), ends(difference.ci95), p_value(difference.p), starred(&difference)];
-            Some(plain([&names[..], &numbers[..]].concat()))
+            let all = [scored.cer_difference?, scored.missed_difference?, scored.inserted_difference?];
+            let numbers = all.map(|of| [points(of.difference), ends(of.ci95), starred(&of)]);
+            Some(plain([&names[..], &numbers.concat()].concat()))
         })
     });
-    let head = ["test", "budget", "arm", "CER’s difference, points", "95 %", "p", "p, Holm"];
+    let head = [
+        "test",
+        "budget",
+        "arm",
+        "CER, points",
+        "95 %",
+        "p, Holm",
+        "words missed, points",
+        "95 %",
+        "p, Holm",
+        "words inserted, points",
+        "95 %",
+        "p, Holm",
+    ];
     Table::block(&head, rows.collect())
 }

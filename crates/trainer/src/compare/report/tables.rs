@@ -26,14 +26,18 @@ fn rates(results: &Results, budget: &str, test: &str) -> Option<Block> {
             Some(of) => [points(of.difference), ends(of.ci95), p_value(of.p), starred(of)],
             None => [DASH; 4].map(String::from),
         };
-        let measured = [name, count(scored.utterances), with_interval(&scored.wer), with_interval(&scored.cer)];
-        let cells = [&measured[..], &difference[..], &[mapsswe(scored)]].concat();
+        let Scored { wer, cer, missed, inserted, .. } = scored;
+        let measured = [wer, missed, inserted, cer].map(with_interval);
+        let cells =
+            [&[name, count(scored.utterances)][..], &measured[..], &difference[..], &[mapsswe(scored)]].concat();
         Row { cells, strong: control }
     });
     let head = [
         "arm",
         "utterances",
         "WER (95 %)",
+        "words missed",
+        "words inserted",
         "CER (95 %)",
         "WER’s difference, points",
         "95 %",
