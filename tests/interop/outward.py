@@ -24,7 +24,7 @@ FROM_RANDOM = {
 
 
 def families(work, models):
-    """A run from random weights and one from each checkpoint, exported; returns (run, folder) by name."""
+    """Runs from random weights, with characters and with words, and one from each checkpoint, exported; returns (run, folder) by name."""
     report.section("klang's runs in transformers")
     if not audio.real_speech(1):
         report.note("skipped: people's recordings, which need the real-speech corpora beside the repository")

@@ -38,7 +38,7 @@ pub enum Units {
     #[default]
     Characters,
     /// One label per word of the training text: for closed vocabularies, such as digits or commands. A word that training
-    /// did not hold cannot be recognised.
+    /// did not hold cannot be recognised. A label holds the space before its word.
     Words,
 }
 

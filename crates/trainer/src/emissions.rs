@@ -132,10 +132,8 @@ fn labels(model: &Recogniser, waveforms: &klang_wav2vec2::WaveformBatch) -> Resu
     for reading in model.read(&recognition)? {
         frames = reading.path.frames;
         for (&label, &frame) in reading.path.labels.iter().zip(&reading.path.starts) {
-            let token = match vocabulary.token(label) {
-                _ if Some(label) == vocabulary.delimiter() => "␣",
-                token => token.map_or("?", str::trim),
-            };
+            let is_space = Some(label) == vocabulary.delimiter();
+            let token = if is_space { "␣" } else { vocabulary.token(label).map_or("?", str::trim_start) };
             let probability = probabilities.f_double_value(&[0, frame as i64, i64::from(label)])?;
             let probability = (probability * 1e3).round() / 1e3;
             labels.push(EmittedLabel { token: token.into(), frame, probability });

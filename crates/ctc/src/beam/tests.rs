@@ -165,7 +165,8 @@ fn a_model_of_the_labels_scores_each_of_them() {
     let words = [None, model.word("a"), model.word("b")];
     let weights = LmWeights { lm: 1.0, word: 0.25, unknown: 0.0 };
     let frames = frames(50, 6, 3);
-    let found = search(BeamSettings::EXACT, LabelScorer { lm: &model, words: &words, list: Words::Open, weights }, &frames, 0);
+    let found =
+        search(BeamSettings::EXACT, LabelScorer { lm: &model, words: &words, list: Words::Open, weights }, &frames, 0);
     for Hypothesis { labels, scorer, .. } in found.finish(usize::MAX) {
         let letters = labels.iter().map(|&label| ["", "a", "b"][label as usize]);
         let log10 = model.score_sentence(letters).log10;

@@ -115,6 +115,14 @@ fn a_written_vocabulary_without_a_delimiter_has_none_again() {
 }
 
 #[test]
+fn a_written_vocabulary_of_words_is_the_same_again() {
+    let vocabulary = Vocabulary::of_units(crate::Units::Words, ["two one"]).unwrap();
+    let files = vocabulary.tokenizer_files();
+    let others: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    assert_eq!(read(&files[0].1, &others).unwrap(), vocabulary);
+}
+
+#[test]
 fn lower_case_looks_for_capitals_and_decodes_small_letters() {
     let vocabulary = read(CAPITALS, &[(CONFIG, r#"{"do_lower_case": true}"#)]).unwrap();
     assert!(vocabulary.lower_cases());

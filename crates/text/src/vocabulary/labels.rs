@@ -40,10 +40,11 @@ impl Vocabulary {
         let spaced = self.begins_word.contains(&true);
         for (i, word) in text.split_whitespace().enumerate() {
             let mut rest = word;
-            if let Some((label, length)) = spaced.then(|| self.longest_token(&format!(" {word}"))).flatten() {
+            let beginning = spaced.then(|| self.longest_token(&format!(" {word}"))).flatten();
+            if let Some((label, length)) = beginning.filter(|&(label, _)| self.begins_word(label)) {
                 encoded.labels.push(label);
                 rest = &rest[length - 1..];
-            } else if i > 0 && (self.delimiter.is_some() || !spaced) {
+            } else if i > 0 && (self.delimiter.is_some() || !spaced || self.writes(word)) {
                 self.push(&mut encoded, ' ', self.delimiter);
             }
             while let Some(c) = rest.chars().next() {
@@ -60,6 +61,14 @@ impl Vocabulary {
             }
         }
         encoded
+    }
+
+    /// Whether a label stands for what a text begins with, the space before it aside: without that space it would join the word
+    /// before.
+    fn writes(&self, text: &str) -> bool {
+        let first = text.chars().next();
+        self.longest_token(text).is_some()
+            || first.is_some_and(|c| self.capital(c).is_some() || self.character(c).is_some())
     }
 
     /// The longest token matched as written that `text` starts with, and its length in bytes.
@@ -129,9 +138,13 @@ impl Vocabulary {
         words
     }
 
-    /// How many of the first labels stay as they are, whatever follows: all up to where the last word begins.
+    /// How many of the first labels are of words that are whole, whatever follows: all up to where the last word begins.
+    /// Where each label is a word, that is all of them.
     #[must_use]
     pub fn settled_words(&self, labels: &[u32]) -> usize {
+        if self.labels_are_words() {
+            return labels.len();
+        }
         let is_edge = |&label: &u32| Some(label) == self.delimiter || self.begins_word(label);
         let last = labels.iter().rposition(is_edge);
         last.map_or(0, |place| place + usize::from(Some(labels[place]) == self.delimiter))

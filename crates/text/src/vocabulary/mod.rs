@@ -32,8 +32,7 @@ pub struct Vocabulary {
     own: usize,
     /// The ids of single characters that are text.
     characters: HashMap<char, u32>,
-    /// The ids of tokens that are text and matched as they are written: longer ones, and those added. A space that a token
-    /// begins with is left out where a word begins.
+    /// The ids of tokens that are text and matched as they are written: longer ones, and those added.
     verbatim: HashMap<String, u32>,
     /// Whether a token is text that begins with a space, and so a word, by id.
     begins_word: Vec<bool>,
@@ -65,17 +64,21 @@ impl Vocabulary {
     }
 
     /// As [`Vocabulary::from_texts`], with characters or whole words behind the special tokens. A word's token begins with its
-    /// space (` two`), and there is no delimiter: texts of one word would never teach it.
+    /// space (` two`), and there is no delimiter: texts of one word would never teach it. transformers decodes such labels to the
+    /// same text, but neither encodes texts of several words nor knows the words' times.
     ///
     /// # Errors
-    /// Those of [`Vocabulary::from_texts`].
+    /// Those of [`Vocabulary::from_texts`]; of words, a `|` is one.
     pub fn of_units<'a>(units: Units, texts: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
-        const SPECIAL: [&str; 3] = ["<pad>", "<unk>", "|"];
+        let special = match units {
+            Units::Characters => ["<pad>", "<unk>", "|"].as_slice(),
+            Units::Words => &["<pad>", "<unk>"],
+        };
         let mut tokens = BTreeSet::new();
         let mut count = 0;
         for text in texts {
             count += 1;
-            if let Some(token) = SPECIAL.into_iter().find(|token| text.contains(token)) {
+            if let Some(&token) = special.iter().find(|&&token| text.contains(token)) {
                 return Err(Error::SpecialInText { number: count, token: token.to_owned(), excerpt: excerpt(text) });
             }
             match units {
@@ -86,10 +89,6 @@ impl Vocabulary {
         if tokens.is_empty() {
             return Err(Error::NoCharacters { texts: count });
         }
-        let special = match units {
-            Units::Characters => &SPECIAL[..],
-            Units::Words => &SPECIAL[..2],
-        };
         let tokens = special.iter().map(|&token| token.to_owned()).chain(tokens).collect();
         assemble(Parts::own(tokens), &SpecialTokens::default(), Path::new("vocabulary"))
     }

@@ -124,6 +124,9 @@ fn words_are_labels_of_their_own_where_they_are_asked_for() {
     let longer = vocabulary.encode("onetwo two");
     assert_eq!((longer.labels, longer.unknown), (vec![3, 1, 1, 1, 4], vec!['t', 'w', 'o']));
     assert!(vocabulary.labels_are_words());
+    assert_eq!(vocabulary.settled_words(&[4, 2]), 2);
+    // A `|` is no delimiter, and a word like any other.
+    assert_eq!(Vocabulary::of_units(crate::Units::Words, ["a |"]).unwrap().encode("| a").labels, [3, 2]);
     let again =
         Vocabulary::from_vocab_json(vocabulary.to_vocab_json(), Path::new("v"), &SpecialTokens::default()).unwrap();
     assert_eq!(again, vocabulary);
@@ -147,6 +150,9 @@ fn labels_are_parted_into_words_by_delimiters_and_where_a_word_begins() {
         assert_eq!(mixed.settled_words(labels), settled, "{labels:?}");
     }
     assert!(!mixed.labels_are_words());
+    // What would join the word before it is not passed over.
+    let joined = read(r#"{"<pad>": 0, "a": 1, " be": 2}"#).unwrap();
+    assert_eq!(joined.encode("a be a"), Encoded { labels: vec![1, 2, 1], unknown: vec![' '] });
 }
 
 #[test]

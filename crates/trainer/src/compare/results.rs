@@ -119,7 +119,8 @@ pub struct Scored {
     pub wer: Interval,
     /// Character error rate.
     pub cer: Interval,
-    /// Reference words that were replaced or left out, a reference word: WER is these and those inserted.
+    /// Reference words that were replaced or left out, a reference word: WER is these and those inserted. Of alignments with as
+    /// few errors the one counts that [`klang_text::Counts`] are of.
     pub missed: Interval,
     /// Words that no reference word accounts for, a reference word.
     pub inserted: Interval,

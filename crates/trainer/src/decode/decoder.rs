@@ -55,12 +55,7 @@ impl Decoder {
                 (knowledge, warnings) =
                     know(lm, &vocabulary).map_err(|message| Error::Decoding { path: path.clone(), message })?;
             }
-            let of_words = match knowledge {
-                Knowledge::Nothing => false,
-                Knowledge::Words { .. } => true,
-                Knowledge::Labels { .. } => vocabulary.labels_are_words(),
-            };
-            if settings.word_list() == Words::Listed && !of_words {
+            if settings.word_list() == Words::Listed && !knowledge.is_of_words(&vocabulary) {
                 return Err(Error::DecodeValue {
                     key: "words".into(),
                     given: "listed, without a language model of words".into(),
@@ -96,7 +91,7 @@ impl Decoder {
 
     /// Whether its language model is of labels that are less than words.
     pub(super) fn is_of_labels(&self) -> bool {
-        matches!(self.knowledge, Knowledge::Labels { .. }) && !self.vocabulary.labels_are_words()
+        matches!(self.knowledge, Knowledge::Labels { .. }) && !self.knowledge.is_of_words(&self.vocabulary)
     }
 
     /// How it reads.
@@ -242,7 +237,7 @@ fn hot(settings: &DecodeSettings, spec: &ModelSpec) -> Result<Option<HotWords>> 
     let refuse = |phrase: &str, given: String| Error::DecodeValue {
         key: format!("the hot word `{phrase}`"),
         given,
-        allowed: "words of letters that the model writes".into(),
+        allowed: "words that the model can write".into(),
     };
     let delimiter = spec.vocabulary.delimiter();
     if delimiter.is_none() && !spec.vocabulary.labels_are_words() {
@@ -255,7 +250,12 @@ fn hot(settings: &DecodeSettings, spec: &ModelSpec) -> Result<Option<HotWords>> 
         let encoded = spec.vocabulary.encode(&normaliser.apply(phrase));
         if !encoded.unknown.is_empty() || encoded.labels.is_empty() {
             let unknown: String = encoded.unknown.iter().collect();
-            return Err(refuse(phrase, format!("of letters that the model lacks: `{unknown}`")));
+            let what = if spec.vocabulary.labels_are_words() {
+                "words that the model lacks, with"
+            } else {
+                "letters that the model lacks:"
+            };
+            return Err(refuse(phrase, format!("of {what} `{unknown}`")));
         }
         phrases.push((encoded.labels, *weight));
     }

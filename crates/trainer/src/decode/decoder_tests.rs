@@ -86,9 +86,11 @@ fn a_model_of_characters_and_one_of_words_that_are_labels() {
     let found = decoder.decode(&rows);
     assert_eq!(found.text, "ba c");
     assert_eq!(decoder.timed(&rows, &found.labels, 1.0).len(), 2);
-    // One that does not know `ba`, and may not take another word.
+    // One that does not know `ba`, which costs a little, and is not to be where the list alone counts.
     let path = lm(&folder, &[&["ab", "c"], &["ab", "ab"]]);
-    let listed = DecodeSettings { lm: Some(path), words: WordList::Listed, ..beam() };
+    let open = DecodeSettings { lm: Some(path), unknown_score: -1.0, ..beam() };
+    let listed = DecodeSettings { words: WordList::Listed, ..open.clone() };
+    assert!(Decoder::new(open, &words).unwrap().decode(&rows).text.starts_with("ba "));
     assert_eq!(Decoder::new(listed, &words).unwrap().decode(&rows).text, "ab");
     let hot = DecodeSettings { hot_words: [("ba c".to_owned(), 3.0)].into(), ..beam() };
     assert_eq!(Decoder::new(hot, &words).unwrap().decode(&rows).text, "ba c");

@@ -28,6 +28,17 @@ pub(super) enum Knowledge {
     },
 }
 
+impl Knowledge {
+    /// Whether it is a language model of words, which a label may each be.
+    pub(super) fn is_of_words(&self, vocabulary: &Vocabulary) -> bool {
+        match self {
+            Knowledge::Nothing => false,
+            Knowledge::Words { .. } => true,
+            Knowledge::Labels { .. } => vocabulary.labels_are_words(),
+        }
+    }
+}
+
 /// How a language model's words meet a model's labels; with what a user should know of it.
 pub(super) fn know(lm: NgramModel, vocabulary: &Vocabulary) -> std::result::Result<(Knowledge, Vec<String>), String> {
     if lm.vocabulary().next().is_none() {
@@ -88,7 +99,8 @@ pub(super) fn know(lm: NgramModel, vocabulary: &Vocabulary) -> std::result::Resu
         }
     }
     if text().filter(|&label| Some(label) != vocabulary.delimiter()).all(|label| words[label as usize].is_none()) {
-        return Err(foreign("tokens", &unspelt, vocabulary));
+        let what = if vocabulary.labels_are_words() { "words" } else { "tokens" };
+        return Err(foreign(what, &unspelt, vocabulary));
     }
     if vocabulary.delimiter().is_some_and(|delimiter| words[delimiter as usize].is_none()) {
         return Err(format!(

@@ -61,6 +61,7 @@ pub(super) fn card(
         model.spec.audio.sampling_rate
     );
     card += if stock { USE } else { USE_KLANG };
+    card += if stock && model.spec.vocabulary.labels_are_words() { OF_WORDS } else { "" };
     let searches = decoding.method == DecodeMethod::Beam;
     card += if searches { SEARCH } else { "" };
     card += if decoding.lm.is_some() { WITH_LM } else { "" };
@@ -85,6 +86,8 @@ fn front_matter(model: &Recogniser, stock: bool) -> String {
 }
 
 const USE: &str = "## Use\n\n```python\nfrom transformers import pipeline\n\nrecogniser = pipeline(\"automatic-speech-recognition\", \"path/to/this/folder\")\nprint(recogniser(\"recording.wav\")[\"text\"])\n```\n\n";
+
+const OF_WORDS: &str = "Its labels are whole words: transformers reads them off, but neither gives their times nor encodes texts for further training.\n\n";
 
 const USE_KLANG: &str = "## Use\n\n```\nklang transcribe path/to/this/folder recording.wav\n```\n\n";
 

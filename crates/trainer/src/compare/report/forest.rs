@@ -21,7 +21,7 @@ pub(super) fn forest(results: &Results) -> Vec<Block> {
     });
     let beside = others(results).map(|table| {
         let note = "The same of CER, and of what WER is made of: reference words that were missed (replaced or left out) and \
-                    words that were inserted.";
+                    words that were inserted, by one of the alignments with the fewest errors.";
         [Block::Text(note.into()), table]
     });
     let blocks = note.into_iter().chain(figures).chain(beside.into_iter().flatten()).collect();
