@@ -65,7 +65,7 @@ fn others(results: &Results) -> Option<Block> {
         scores(results, budget, test).filter_map(move |scored| {
             let names = [test, budget, &scored.arm].map(String::from);
             let all = [scored.cer_difference?, scored.missed_difference?, scored.inserted_difference?];
-            let numbers = all.map(|of| [points(of.difference), ends(of.ci95), starred(&of)]);
+            let numbers = all.map(|of| [format!("{} ({})", points(of.difference), ends(of.ci95)), starred(&of)]);
             Some(plain([&names[..], &numbers.concat()].concat()))
         })
     });
@@ -73,14 +73,11 @@ fn others(results: &Results) -> Option<Block> {
         "test",
         "budget",
         "arm",
-        "CER, points",
-        "95 %",
+        "CER, points (95 %)",
         "p, Holm",
-        "words missed, points",
-        "95 %",
+        "words missed, points (95 %)",
         "p, Holm",
-        "words inserted, points",
-        "95 %",
+        "words inserted, points (95 %)",
         "p, Holm",
     ];
     Table::block(&head, rows.collect())

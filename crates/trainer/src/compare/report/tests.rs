@@ -153,8 +153,8 @@ fn tables_say_what_was_measured() {
                10.00\u{a0}% (5.00–15.00) | 7.50\u{a0}% (one unit: no interval) | −4.00 | −6.00 to −2.00 | 0.005 | 0.010\u{a0}★ | 0.160 (&lt; 0.05 in 1 of 2) |";
     assert!(text.contains(row), "{text}");
     assert!(text.contains("| kl\\_norm | 29.50\u{a0}% | 30.50\u{a0}% | 30.00\u{a0}% | 30.00\u{a0}% |"), "{text}");
-    let beside = "| Ümit | 10 min | kl\\_norm | −4.00 | −6.00 to −2.00 | 0.010\u{a0}★ | −4.00 | −6.00 to −2.00 | 0.010\u{a0}★ | \
-                  0.00 | −1.00 to +1.00 | 1.000 |";
+    let beside = "| Ümit | 10 min | kl\\_norm | −4.00 (−6.00 to −2.00) | 0.010\u{a0}★ | −4.00 (−6.00 to −2.00) | 0.010\u{a0}★ | \
+                  0.00 (−1.00 to +1.00) | 1.000 |";
     assert!(text.contains(beside), "{text}");
     // 1,012 parameters are 1.2 % more than 1,000; 2.024 seconds 1.01 times 2.
     assert!(text.contains("| kl\\_norm | 1\u{202f}012 | +1.200\u{a0}% | 800 | 2.02 (×1.01) | – |"), "{text}");
